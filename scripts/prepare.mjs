@@ -1,0 +1,1 @@
+console.error("placeholder while the skeleton is laid");
