@@ -1,0 +1,271 @@
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { ElectraError } from "../errors.js";
+import {
+  checkpointName,
+  findLatestCheckpoint,
+  listCheckpoints,
+  OWNER_FILE,
+  ownerJson,
+  removeCheckpoint,
+  removeLeftovers,
+  TRAINING_FILE,
+  whileInProgress,
+} from "./checkpoint-folders.js";
+import { DurableFiles } from "./durable-files.js";
+import { checkConfig, type EncoderConfig, hfConfigJson } from "./hf-config.js";
+import { type HalfLayout, type HalfName, hfLayout, type LayoutEntry, type ModelLayout } from "./hf-layout.js";
+import { type CheckpointTokenizer, tokenizerConfigJson } from "./hf-tokenizer.js";
+import type { ParameterInfo, ParameterKind, ParameterStore } from "./parameter-store.js";
+import { type TensorSource, writeSafetensors } from "./safetensors.js";
+import { formatTrainingFile, type TrainingState } from "./training-state.js";
+import { transposeInStripes } from "./transpose.js";
+import { describeWriteFailure } from "./write-failure.js";
+
+export interface SaveCheckpointOptions extends TrainingState {
+  /** The run's folder, `models/<name>`; made if missing. */
+  readonly runDir: string;
+  readonly parameters: ParameterStore;
+  /** Configuration of each half that the variables make up (see `hfLayout`). */
+  readonly configs: Partial<Readonly<Record<HalfName, EncoderConfig>>>;
+  readonly tokenizer: CheckpointTokenizer;
+  /** How many of the newest checkpoints stay; 0, null or nothing keeps all. */
+  readonly keepCheckpointMax?: number | null;
+  /** The disk; tests give one that fails. */
+  readonly files?: DurableFiles;
+}
+
+export interface SavedCheckpoint {
+  readonly path: string;
+  readonly step: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Older checkpoints removed because of `keepCheckpointMax`. */
+  readonly pruned: readonly string[];
+  /** What could not be tidied up; the checkpoint itself is safe. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Writes `checkpoint-<step>` and returns when it is on the disk. It is written under a temporary name, every
+ * file and folder forced to disk, then renamed: at no moment, however the process or the machine stops, is
+ * there a checkpoint that looks complete and is not, and the one before stays until the new one is safe.
+ *
+ * The parameters must not change until the promise settles.
+ *
+ * @throws ElectraError ERR_ELECTRA_DISK_FULL, ERR_ELECTRA_NO_PERMISSION, ERR_ELECTRA_WRITE; ERR_ELECTRA_LAYOUT,
+ *   ERR_ELECTRA_CONFIG_MISMATCH when variables and configurations do not fit each other
+ */
+export async function saveCheckpoint(options: SaveCheckpointOptions): Promise<SavedCheckpoint> {
+  const started = performance.now();
+  const { runDir, step, parameters, files = new DurableFiles() } = options;
+  const layout = hfLayout(parameters.names());
+  for (const [name, half] of halves(layout)) checkConfig(configOf(options, name), half);
+
+  const target = join(runDir, checkpointName(step));
+  const temporary = `${target}.tmp-${process.pid}`;
+  let bytes: number;
+  try {
+    await files.ensureFolder(runDir);
+    bytes = await whileInProgress(temporary, async () => {
+      await files.remove(temporary);
+      await files.makeFolder(temporary);
+      try {
+        const size = await writeContents(temporary, layout, options, files);
+        await moveIntoPlace(temporary, target, runDir, files);
+        return size;
+      } catch (error) {
+        await files.remove(temporary).catch(() => {});
+        throw error;
+      }
+    });
+  } catch (error) {
+    const latest = await findLatestCheckpoint(runDir).catch(() => undefined);
+    throw await describeWriteFailure(error, `checkpoint of step ${step}`, runDir, latest?.path);
+  }
+  const { pruned, warnings } = await tidy(runDir, target, options.keepCheckpointMax ?? 0, files);
+  return { path: target, step, bytes, seconds: (performance.now() - started) / 1000, pruned, warnings };
+}
+
+async function writeContents(
+  folder: string,
+  layout: ModelLayout,
+  options: SaveCheckpointOptions,
+  files: DurableFiles,
+): Promise<number> {
+  await files.createTextFile(join(folder, OWNER_FILE), ownerJson());
+  const { parameters, tokenizer } = options;
+  const sizes: Record<string, number> = {};
+  for (const [name, half] of halves(layout)) {
+    const config = configOf(options, name);
+    const halfFolder = join(folder, name);
+    await files.makeFolder(halfFolder);
+    const texts = {
+      "config.json": hfConfigJson(config, half),
+      "tokenizer_config.json": tokenizerConfigJson(tokenizer, config.max_position_embeddings),
+      "vocab.txt": tokenizer.vocabText,
+    };
+    for (const [file, text] of Object.entries(texts)) {
+      sizes[`${name}/${file}`] = await files.createTextFile(join(halfFolder, file), text);
+    }
+    const tensors = half.entries.map((entry) => weightSource(entry, parameters));
+    sizes[`${name}/model.safetensors`] = await writeSafetensors(
+      join(halfFolder, "model.safetensors"),
+      tensors,
+      files,
+    );
+    await files.syncFolder(halfFolder);
+  }
+  const moments = parameters
+    .names()
+    .flatMap((variable) => [
+      momentSource(variable, "adam_m", parameters),
+      momentSource(variable, "adam_v", parameters),
+    ]);
+  sizes["training.safetensors"] = await writeSafetensors(
+    join(folder, "training.safetensors"),
+    moments,
+    files,
+  );
+  // Last, because its presence is what says that the rest is there.
+  const own = await files.createTextFile(
+    join(folder, TRAINING_FILE),
+    formatTrainingFile({ ...options, files: sizes }),
+  );
+  await files.remove(join(folder, OWNER_FILE));
+  await files.syncFolder(folder);
+  return Object.values(sizes).reduce((sum, size) => sum + size, own);
+}
+
+/** A folder cannot replace a folder in one call, so one of the same step steps aside under a known name. */
+async function moveIntoPlace(
+  temporary: string,
+  target: string,
+  runDir: string,
+  files: DurableFiles,
+): Promise<void> {
+  const replaced = (await exists(target)) ? `${target}.old-${process.pid}` : undefined;
+  if (replaced !== undefined) {
+    await files.remove(replaced);
+    await files.rename(target, replaced);
+  }
+  try {
+    await files.rename(temporary, target);
+  } catch (error) {
+    if (replaced !== undefined) await files.rename(replaced, target).catch(() => {});
+    throw error;
+  }
+  await files.syncFolder(runDir);
+}
+
+async function tidy(
+  runDir: string,
+  current: string,
+  keep: number,
+  files: DurableFiles,
+): Promise<{ pruned: string[]; warnings: string[] }> {
+  const pruned: string[] = [];
+  const warnings: string[] = [];
+  const attempt = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      warnings.push(`could not ${what}: ${(error as Error).message}`);
+    }
+  };
+  await attempt(`clean ${runDir}`, () => removeLeftovers(runDir, files));
+  if (keep > 0) {
+    await attempt(`look for old checkpoints in ${runDir}`, async () => {
+      const { complete } = await listCheckpoints(runDir);
+      const older = complete.filter(({ path }) => path !== current).slice(Math.max(0, keep - 1));
+      for (const { path } of older) {
+        await attempt(`remove ${path}`, async () => {
+          await removeCheckpoint(path, files);
+          pruned.push(path);
+        });
+      }
+    });
+  }
+  return { pruned, warnings };
+}
+
+function weightSource(entry: LayoutEntry, parameters: ParameterStore): TensorSource {
+  return {
+    name: entry.hfName,
+    dtype: "F32",
+    shape: entry.shape,
+    async *data() {
+      const values = await readChecked(parameters, "value", entry.variable, entry.shape);
+      if (!entry.transposed) {
+        yield* inPieces(values);
+        return;
+      }
+      const [columns, rows] = entry.shape as [number, number];
+      for (const stripe of transposeInStripes(values, rows, columns)) yield asBytes(stripe);
+    },
+  };
+}
+
+function momentSource(
+  { name, shape }: ParameterInfo,
+  kind: ParameterKind,
+  parameters: ParameterStore,
+): TensorSource {
+  return {
+    name: `${name}/${kind}`,
+    dtype: "F32",
+    shape,
+    async *data() {
+      yield* inPieces(await readChecked(parameters, kind, name, shape));
+    },
+  };
+}
+
+async function readChecked(
+  parameters: ParameterStore,
+  kind: ParameterKind,
+  name: string,
+  shape: readonly number[],
+): Promise<Float32Array> {
+  const values = await parameters.read(kind, name);
+  const expected = shape.reduce((product, size) => product * size, 1);
+  if (values.length !== expected) {
+    throw new ElectraError(
+      "ERR_ELECTRA_TENSOR_SIZE",
+      `the engine gave ${values.length} values of "${name}" (${kind}), expected ${expected}`,
+    );
+  }
+  return values;
+}
+
+/** One mebibyte at a time: a single huge write could not be interrupted by the event loop's other work. */
+function* inPieces(values: Float32Array): Generator<Uint8Array> {
+  const bytes = asBytes(values);
+  for (let at = 0; at < bytes.length; at += 1 << 20) yield bytes.subarray(at, at + (1 << 20));
+}
+
+function asBytes(values: Float32Array): Uint8Array {
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+function halves(layout: ModelLayout): [HalfName, HalfLayout][] {
+  return Object.entries(layout) as [HalfName, HalfLayout][];
+}
+
+function configOf(options: SaveCheckpointOptions, name: HalfName): EncoderConfig {
+  const config = options.configs[name];
+  if (config === undefined) {
+    throw new ElectraError(
+      "ERR_ELECTRA_CONFIG_MISMATCH",
+      `the model has a ${name}, but no configuration for it was given`,
+    );
+  }
+  return config;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}
