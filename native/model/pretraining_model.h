@@ -1,0 +1,105 @@
+#pragma once
+// ELECTRA, Electric and masked-LM pre-training: corrupt, generate, replace, discriminate, and all of it backwards.
+
+#include <atomic>
+#include <memory>
+
+#include "config.h"
+#include "outputs.h"
+#include "parameters.h"
+
+namespace electra {
+
+/// A batch as the records hold it, in host memory; padding may hold anything.
+struct HostBatch {
+  int32_t rows = 0;                      ///< B
+  int32_t length = 0;                    ///< L of the arrays, at most max_seq_length (equal to it in row mode keep)
+  const int32_t* input_ids = nullptr;    ///< [B, L]
+  const int32_t* lengths = nullptr;      ///< [B] real tokens of each row: input_mask is that many ones
+  const int32_t* segment_ids = nullptr;  ///< [B, L] or null: zeros
+  int32_t first_row = 0;                 ///< number of row 0 in the whole batch (micro-batches and ranks count on)
+};
+
+/// Random choices fed from outside, each null or an array; what is null is drawn.
+struct Draws {
+  const int32_t* positions = nullptr;        ///< [B, N] positions in the row
+  const float* replace_uniform = nullptr;    ///< [B, N] below 0.85: [MASK]
+  const float* gumbel_uniform = nullptr;     ///< [B, N, V]
+  const int32_t* sampled_ids = nullptr;      ///< [B, N]
+};
+
+struct StepOptions {
+  uint64_t seed = 0;
+  uint32_t step = 0;   ///< counter of every draw; the same seed, step and batch give the same numbers
+  bool accumulate = false;  ///< false: gradients are zeroed first
+  Draws draws;
+  double generator_denominator = 0;      ///< 0: Σ of this batch's own weights + 1e-6
+  double discriminator_denominator = 0;  ///< 0: this batch's own tokens + 1e-6
+  const std::atomic<bool>* abort = nullptr;  ///< looked at between layers; throws ERR_ELECTRA_ABORTED
+};
+
+struct StepResult {
+  double loss = 0;                ///< gen_weight · generator_loss + disc_weight · discriminator_loss
+  double generator_loss = 0;      ///< MLM or cloze loss, Σ w·nll / denominator
+  double discriminator_loss = 0;  ///< Σ w·l / denominator
+  LanguageModelSums generator;
+  BinarySums discriminator;
+  int64_t tokens = 0;  ///< real tokens of the batch
+  int64_t slots = 0;   ///< masked slots of the batch
+};
+
+struct OptimizerOptions {
+  float learning_rate = 0;
+  float max_gradient_norm = 1;
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-6f;
+};
+
+struct OptimizerResult {
+  double gradient_norm = 0;  ///< before clipping
+  bool finite = true;
+  std::string nonfinite_parameter;  ///< first variable whose gradient is NaN or Inf; nothing was updated then
+};
+
+/// Forward pass of one network on the ids as they are: no corruption, no dropout.
+struct ForwardOptions {
+  bool generator = false;              ///< generator (or masked LM) instead of the discriminator
+  const int32_t* positions = nullptr;  ///< [B, N] where the generator's logits are wanted, −1: unused; null: none
+  int32_t positions_per_row = 0;       ///< N
+  const std::atomic<bool>* abort = nullptr;
+};
+
+struct ModelMemory {
+  size_t parameters = 0;   ///< values, gradients, moments, compute forms
+  size_t activations = 0;
+  size_t workspace = 0;
+};
+
+class PretrainingModel {
+ public:
+  /// `operators` must outlive the model. Throws ERR_ELECTRA_CONFIG for impossible combinations.
+  PretrainingModel(Operators& operators, const PretrainingConfig& config, uint64_t seed);
+  ~PretrainingModel();
+
+  const PretrainingConfig& config() const;
+  Parameters& parameters();
+  ModelMemory memory() const;
+
+  /// Makes room for batches of up to `rows` x `length` tokens; also called by the steps when a batch is larger. The only
+  /// place where activations are allocated.
+  void reserve(int32_t rows, int32_t length, bool training);
+
+  /// Forward and backward; gradients are added into the gradient buffer.
+  StepResult forward_backward(const HostBatch& batch, const StepOptions& options, Outputs* outputs);
+  /// Norm, clip, Adam, refreshed weights.
+  OptimizerResult optimizer_step(const OptimizerOptions& options);
+  /// The corrupted forward pass without dropout and without gradients.
+  StepResult evaluate(const HostBatch& batch, const StepOptions& options, Outputs* outputs);
+  /// Plain inference, see ForwardOptions; results by name in `outputs`.
+  void forward(const HostBatch& batch, const ForwardOptions& options, Outputs* outputs);
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace electra
