@@ -1,6 +1,7 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { ElectraError } from "../errors.js";
+import type { TransformerConfig } from "../hparams/transformer-config.js";
 import {
   checkpointName,
   findLatestCheckpoint,
@@ -13,7 +14,7 @@ import {
   whileInProgress,
 } from "./checkpoint-folders.js";
 import { DurableFiles } from "./durable-files.js";
-import { checkConfig, type EncoderConfig, hfConfigJson } from "./hf-config.js";
+import { checkConfig, hfConfigJson } from "./hf-config.js";
 import { type HalfLayout, type HalfName, hfLayout, type LayoutEntry, type ModelLayout } from "./hf-layout.js";
 import { type CheckpointTokenizer, tokenizerConfigJson } from "./hf-tokenizer.js";
 import type { ParameterInfo, ParameterKind, ParameterStore } from "./parameter-store.js";
@@ -27,7 +28,7 @@ export interface SaveCheckpointOptions extends TrainingState {
   readonly runDir: string;
   readonly parameters: ParameterStore;
   /** Configuration of each half that the variables make up (see `hfLayout`). */
-  readonly configs: Partial<Readonly<Record<HalfName, EncoderConfig>>>;
+  readonly configs: Partial<Readonly<Record<HalfName, TransformerConfig>>>;
   readonly tokenizer: CheckpointTokenizer;
   /** How many of the newest checkpoints stay; 0, null or nothing keeps all. */
   readonly keepCheckpointMax?: number | null;
@@ -252,7 +253,7 @@ function halves(layout: ModelLayout): [HalfName, HalfLayout][] {
   return Object.entries(layout) as [HalfName, HalfLayout][];
 }
 
-function configOf(options: SaveCheckpointOptions, name: HalfName): EncoderConfig {
+function configOf(options: SaveCheckpointOptions, name: HalfName): TransformerConfig {
   const config = options.configs[name];
   if (config === undefined) {
     throw new ElectraError(

@@ -1,25 +1,6 @@
 import { ElectraError } from "../errors.js";
+import type { TransformerConfig } from "../hparams/transformer-config.js";
 import type { HalfLayout } from "./hf-layout.js";
-
-/**
- * One network's configuration under the names of Hugging Face's `ElectraConfig`, which are also the
- * reference's names in `model_hparam_overrides`.
- */
-export interface EncoderConfig {
-  readonly vocab_size: number;
-  readonly embedding_size: number;
-  readonly hidden_size: number;
-  readonly num_hidden_layers: number;
-  readonly num_attention_heads: number;
-  readonly intermediate_size: number;
-  /** "gelu" is the exact (erf) form, "gelu_new" the tanh approximation. */
-  readonly hidden_act: string;
-  readonly hidden_dropout_prob: number;
-  readonly attention_probs_dropout_prob: number;
-  readonly max_position_embeddings: number;
-  readonly type_vocab_size: number;
-  readonly initializer_range: number;
-}
 
 /** `model_type` of a generator made of two causal towers, which no Hugging Face class can load. */
 export const TWO_TOWER_MODEL_TYPE = "electra-native-two-tower";
@@ -38,7 +19,7 @@ const SIZE_FIELDS = [
 const RATE_FIELDS = ["hidden_dropout_prob", "attention_probs_dropout_prob", "initializer_range"] as const;
 
 /** Contents of `config.json` for one half. Keys are sorted, as `save_pretrained` sorts them. */
-export function hfConfigJson(config: EncoderConfig, half: HalfLayout): string {
+export function hfConfigJson(config: TransformerConfig, half: HalfLayout): string {
   const twoTower = half.architecture === "two-tower";
   const fields: Record<string, unknown> = {
     ...(twoTower ? {} : { architectures: [half.architecture] }),
@@ -69,7 +50,7 @@ export function hfConfigJson(config: EncoderConfig, half: HalfLayout): string {
 }
 
 /** What a folder's `config.json` says, as far as we use it. */
-export interface HfConfig extends EncoderConfig {
+export interface HfConfig extends TransformerConfig {
   readonly model_type: string;
   readonly architectures: readonly string[];
   readonly layer_norm_eps: number;
@@ -144,13 +125,13 @@ export function parseHfConfig(text: string, path: string): HfConfig {
  * Checks a configuration against the tensors it is to be written beside: a wrong size there would only show
  * when somebody loads the folder.
  */
-export function checkConfig(config: EncoderConfig, half: HalfLayout): void {
+export function checkConfig(config: TransformerConfig, half: HalfLayout): void {
   const shapeOf = (suffix: string): readonly number[] | undefined =>
     half.entries.find(({ hfName }) => hfName.endsWith(suffix))?.shape;
   const layers = new Set(
     half.entries.flatMap(({ hfName }) => /\.layer\.(\d+)\./.exec(hfName)?.[1] ?? []).map(Number),
   );
-  const found: readonly [keyof EncoderConfig, number | undefined][] = [
+  const found: readonly [keyof TransformerConfig, number | undefined][] = [
     ["vocab_size", shapeOf("embeddings.word_embeddings.weight")?.[0]],
     ["embedding_size", shapeOf("embeddings.word_embeddings.weight")?.[1]],
     ["max_position_embeddings", shapeOf("embeddings.position_embeddings.weight")?.[0]],

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ElectraError } from "../errors.js";
+import type { TransformerConfig } from "../hparams/transformer-config.js";
 import { readCompleteCheckpoint } from "./checkpoint-folders.js";
-import { type EncoderConfig, parseHfConfig } from "./hf-config.js";
+import { parseHfConfig } from "./hf-config.js";
 import {
   type HalfName,
   hfLayout,
@@ -21,14 +22,14 @@ export interface LoadWeightsOptions {
   readonly folders: Partial<Readonly<Record<HalfName, string>>>;
   readonly parameters: ParameterStore;
   /** Where given, what the tensors do not show (heads, activation) is compared with `config.json`. */
-  readonly configs?: Partial<Readonly<Record<HalfName, EncoderConfig>>>;
+  readonly configs?: Partial<Readonly<Record<HalfName, TransformerConfig>>>;
 }
 
 export interface LoadCheckpointOptions {
   /** A complete checkpoint's folder, e.g. `findLatestCheckpoint(runDir)?.path`. */
   readonly path: string;
   readonly parameters: ParameterStore;
-  readonly configs?: Partial<Readonly<Record<HalfName, EncoderConfig>>>;
+  readonly configs?: Partial<Readonly<Record<HalfName, TransformerConfig>>>;
 }
 
 /**
@@ -202,7 +203,7 @@ async function sameBytes(
 /** Fields that change the arithmetic without changing any tensor's shape. */
 const COMPARED_FIELDS = ["num_attention_heads", "hidden_act"] as const;
 
-async function compareConfig(folder: string, config: EncoderConfig): Promise<void> {
+async function compareConfig(folder: string, config: TransformerConfig): Promise<void> {
   const path = join(folder, "config.json");
   const saved = parseHfConfig(await readFile(path, "utf8"), path);
   for (const field of COMPARED_FIELDS) {
