@@ -134,22 +134,31 @@ __attribute__((always_inline)) inline vf uniform_open16(vu words) {
 /// The dropout decisions of sixteen blocks: bit d of byte i says that decision d of block i keeps. `threshold` < 65536.
 __attribute__((always_inline)) inline void philox_keep_bytes(const PhiloxVectors& words, uint32_t threshold,
                                                              uint8_t* bytes) {
-  using vh = uint16_t __attribute__((vector_size(64)));
-  const vh limit = vh{} + static_cast<uint16_t>(threshold);
+#if defined(__AVX512F__)
   vu bits = {};
 #pragma GCC unroll 4
   for (int w = 0; w < 4; ++w) {
-    const vh flag = reinterpret_cast<vh>(vu{} + ((1u << (2 * w)) | (1u << (2 * w + 17))));
-    bits |= reinterpret_cast<vu>(reinterpret_cast<vh>(reinterpret_cast<vh>(words.word[w]) >= limit) & flag);
+    const __mmask32 keeps = _mm512_cmpge_epu16_mask(reinterpret_cast<__m512i>(words.word[w]),
+                                                    _mm512_set1_epi16(static_cast<int16_t>(threshold)));
+    const __m512i flags = _mm512_set1_epi32(static_cast<int32_t>((1u << (2 * w)) | (1u << (2 * w + 17))));
+    bits |= reinterpret_cast<vu>(_mm512_maskz_mov_epi16(keeps, flags));
   }
   bits |= bits >> 16;
-#if defined(__AVX512F__)
   const __m128i packed = _mm512_maskz_cvtepi32_epi8(0xFFFF, reinterpret_cast<__m512i>(bits));
   std::memcpy(bytes, &packed, 16);
 #else
-  using vb = uint8_t __attribute__((vector_size(16)));
-  const vb packed = __builtin_convertvector(bits & 0xFFu, vb);
-  std::memcpy(bytes, &packed, 16);
+  // decision + 65536 − threshold has bit 16 set exactly where the decision keeps: no comparison needed.
+  const vu shift_up = vu{} + (65536u - threshold);
+  vu bits = {};
+#pragma GCC unroll 4
+  for (int w = 0; w < 4; ++w) {
+    const vu low = (words.word[w] & 0xFFFFu) + shift_up;
+    const vu high = (words.word[w] >> 16) + shift_up;
+    bits |= ((low >> 16) << (2 * w)) | ((high >> 16) << (2 * w + 1));
+  }
+  uint32_t lanes[16];
+  std::memcpy(lanes, &bits, 64);
+  for (int i = 0; i < 16; ++i) bytes[i] = static_cast<uint8_t>(lanes[i]);
 #endif
 }
 
