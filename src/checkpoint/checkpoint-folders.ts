@@ -33,6 +33,8 @@ export const TRAINING_FILE = "training.json";
  */
 const NAME = /^checkpoint-(\d+)(?:\.(tmp|old|del)-(\d+))?$/;
 
+const UNMARKED_AGE_MS = 600_000;
+
 export function checkpointName(step: number): string {
   return `checkpoint-${step}`;
 }
@@ -139,11 +141,11 @@ async function isStale(path: string): Promise<boolean> {
   try {
     owner = JSON.parse(await readFile(join(path, OWNER_FILE), "utf8")) as typeof owner;
   } catch {
-    // No mark: crashed within a moment of creation, or just after the mark was taken off, or not ours.
-    const training = await readFile(join(path, TRAINING_FILE), "utf8").catch(() => undefined);
-    const empty = (await readFolder(path)).length === 0;
-    const age = Date.now() - (await stat(path)).mtimeMs;
-    return (empty || training !== undefined) && age > 600_000;
+    // No readable mark: stopped within a moment of its creation, or just after the mark was taken off. Which
+    // machine's it is cannot be told, so only age says that nobody is at work in it.
+    const names = await readFolder(path);
+    const ours = names.every((name) => name === OWNER_FILE) || names.includes(TRAINING_FILE);
+    return ours && Date.now() - (await stat(path)).mtimeMs > UNMARKED_AGE_MS;
   }
   if (owner.host !== hostname() || typeof owner.pid !== "number") return false;
   return owner.pid === process.pid || !isAlive(owner.pid);
