@@ -279,6 +279,8 @@ struct MaskTokens {
   int32_t* slot_target = nullptr;      ///< [S] the id that stood there
   int32_t* slot_coordinate = nullptr;  ///< [S] global row · N + slot: coordinate of the slot's later draws
   int32_t* slot_local = nullptr;       ///< [S] b · N + slot: where injected [B, N, …] arrays keep it
+  int32_t* token_slots = nullptr;      ///< [T + 1] slots of token t are slot_order[token_slots[t]] …; null: not wanted
+  int32_t* slot_order = nullptr;       ///< [S] slots grouped by token, in slot order; null: not wanted
 };
 
 /// Writes the sampled ids. A position drawn by m slots receives floor(Σ ids / m); position 0 of a row is never changed.

@@ -100,9 +100,10 @@ ELECTRA_HOST_DEVICE AttentionCoordinate attention_element(uint32_t global_row, u
                              static_cast<int>(((i / 8) % 2) * 4 + ((j / 8) % 2) * 2 + (j % 2))};
 }
 
-/// Uniform in (0, 1) with 24 bits: (r >> 8 + 1/2) · 2^-24. Never 0 and never 1, so both logarithms of Gumbel noise exist.
+/// Uniform in (0, 1) with 23 bits: (r >> 9 + 1/2) · 2^-23. Every value is exact in f32, so never 0 and never 1, and both
+/// logarithms of Gumbel noise exist. (With 24 bits and a half, the largest value would round to 1.)
 ELECTRA_HOST_DEVICE float uniform_open(uint32_t word) {
-  return (static_cast<float>(word >> 8) + 0.5f) * (1.0f / 16777216.0f);
+  return (static_cast<float>(word >> 9) + 0.5f) * (1.0f / 8388608.0f);
 }
 
 /// Uniform integer in [0, count): high half of the 64-bit product (bias below count / 2^32).
