@@ -19,7 +19,8 @@ class Gemm {
 };
 
 /// The best provider of this machine, made once and kept for the life of the process (a library is never closed).
-/// `choice`: "auto", "onednn" (throws ERR_ELECTRA_GEMM with the reasons when it cannot be used) or "built-in".
-const Gemm& gemm_provider(const std::string& choice);
+/// `choice`: "auto" (the environment's ELECTRA_GEMM, else oneDNN where it works), "onednn" (throws ERR_ELECTRA_GEMM with the
+/// reasons when it cannot be used) or "built-in". `isa` chooses the built-in kernel, see kernel_table().
+const Gemm& gemm_provider(const std::string& choice, const std::string& isa = "auto");
 
 }  // namespace electra::cpu
