@@ -55,6 +55,18 @@ int64_t slot_count(const int32_t* offsets, int32_t b, int64_t slots, int64_t mos
   return count;
 }
 
+/// Counting sort of the slots by token, stable: slots of token t end up at slot_order[token_slots[t]] ….
+void group_slots(const MaskTokens& p, int64_t slots) {
+  const int64_t tokens = p.rows.tokens.capacity;
+  std::memset(p.token_slots, 0, static_cast<size_t>(tokens + 1) * sizeof(int32_t));
+  for (int64_t s = 0; s < slots; ++s) ++p.token_slots[p.slot_token[s] + 1];
+  for (int64_t t = 0; t < tokens; ++t) p.token_slots[t + 1] += p.token_slots[t];
+  // Filling moves each start to its end, which is the next token's start; shifting back by one restores them.
+  for (int64_t s = 0; s < slots; ++s) p.slot_order[p.token_slots[p.slot_token[s]]++] = static_cast<int32_t>(s);
+  for (int64_t t = tokens; t > 0; --t) p.token_slots[t] = p.token_slots[t - 1];
+  p.token_slots[0] = 0;
+}
+
 }  // namespace
 
 WorkspaceNeeds corruption_needs(const Capacity& capacity) {
@@ -146,6 +158,7 @@ void CpuOperators::mask_tokens(const MaskTokens& p) {
     p.slot_coordinate[s] = 0;
     p.slot_local[s] = 0;
   }
+  if (p.token_slots != nullptr) group_slots(p, slots);
 }
 
 void CpuOperators::replace_tokens(const ReplaceTokens& p) {
