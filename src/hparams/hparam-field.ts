@@ -21,7 +21,7 @@ interface FieldOptions<Value> {
 export function fieldsOf(group: string) {
   function field<Schema extends z.ZodType>(schema: Schema, options: FieldOptions<z.output<Schema>>) {
     const { default: value, expects, help } = options;
-    const made = schema.default(value as never).meta({ description: help, default: value });
+    const made = schema.default(value as never).describe(help);
     hparamInfo.add(made, { expects, group });
     return made;
   }

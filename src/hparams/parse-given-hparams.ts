@@ -64,7 +64,8 @@ function unknownName(name: string, inOverrides: boolean, place: string): Electra
   const nearest = nearestNames(name, known);
   const elsewhere: readonly string[] = inOverrides ? pretrainingHparamNames : overrideNames;
   let hint = "List all hparams with: electra-native pretrain --help";
-  if (!inOverrides && notHparams[name] !== undefined) hint = notHparams[name];
+  const refused = inOverrides || !Object.hasOwn(notHparams, name) ? undefined : notHparams[name];
+  if (refused !== undefined) hint = refused;
   else if (elsewhere.includes(name)) {
     hint = inOverrides
       ? `"${name}" is an hparam of its own: write it beside model_hparam_overrides.`
