@@ -19,6 +19,7 @@ export function pretrainingWarnings(hparams: PretrainingHparams, sources: Source
   return [
     ...scheduleWarnings(hparams),
     ...sizeWarnings(hparams),
+    ...evaluationWarnings(hparams),
     ...uselessSettings(hparams, (name) => sources[name] === "hparams"),
   ];
 }
@@ -31,6 +32,19 @@ function scheduleWarnings(hparams: PretrainingHparams): readonly HparamWarning[]
       code: "warmup_longer_than_training",
       message: `The warm-up (num_warmup_steps ${warmup}) is not shorter than the training (num_train_steps ${steps}): the learning rate never comes near learning_rate ${hparams.learning_rate}.`,
       hint: `Set num_warmup_steps to about a tenth of the steps: "num_warmup_steps": ${Math.round(steps / 10)}.`,
+    },
+  ];
+}
+
+/** The reference evaluates on its training data too, but only when asked to, after training. */
+function evaluationWarnings(hparams: PretrainingHparams): readonly HparamWarning[] {
+  const { do_train, eval_steps: every, heldout_tfrecords, heldout_fraction } = hparams;
+  if (!do_train || every === 0 || heldout_tfrecords !== null || heldout_fraction > 0) return [];
+  return [
+    {
+      code: "evaluation_on_training_data",
+      message: `Every ${every} steps (eval_steps) the model is evaluated on the records that it is trained on.`,
+      hint: 'Give heldout_tfrecords, or keep some records back: "heldout_fraction": 0.01.',
     },
   ];
 }
