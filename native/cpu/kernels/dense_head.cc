@@ -1,0 +1,228 @@
+// The element-wise half of the language-model head. A tile of logits is visited right after the product that made it,
+// while it lies in the second-level cache; nothing here reads a logit from memory twice.
+
+#include "dense_head.h"
+
+#include "../../philox.h"
+#include "math.h"
+#include "philox_simd.h"
+
+namespace electra::cpu::ELECTRA_ISA {
+namespace {
+
+constexpr int kGroup = 64;  // columns whose noise comes from one call of philox16
+constexpr float kInfinity = __builtin_inff();
+
+ELECTRA_VECTOR_INLINE bool any(vi mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
+#else
+  uint64_t words[8];
+  std::memcpy(words, &mask, sizeof(words));
+  return (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) != 0;
+#endif
+}
+
+/// Lanes 0 … 15.
+ELECTRA_VECTOR_INLINE vi lane_numbers() {
+  return vi{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+}
+
+struct Peak {
+  float value;
+  int32_t index;
+};
+
+/// z = values + bias into `z`, padded with −infinity to a multiple of kGroup; the maximum and its first column.
+ELECTRA_VECTOR_INLINE Peak add_bias(const float* values, const float* bias, int64_t columns, float* z) {
+  vf best = splat(-kInfinity);
+  vi index = vi{};
+  vi column = lane_numbers();
+  int64_t c = 0;
+  for (; c + kLanes <= columns; c += kLanes) {
+    vf v = load(values + c);
+    if (bias != nullptr) v += load(bias + c);
+    store(z + c, v);
+    index = v > best ? column : index;
+    best = vmax(v, best);  // a NaN is passed over; the sum of exponentials will show it
+    column += kLanes;
+  }
+  if (c < columns) {
+    const int n = static_cast<int>(columns - c);
+    vf v = load_part(values + c, n);
+    if (bias != nullptr) v += load_part(bias + c, n);
+    v = lane_numbers() < n ? v : splat(-kInfinity);
+    store(z + c, v);
+    index = v > best ? column : index;
+    best = vmax(v, best);
+    c += kLanes;
+  }
+  for (; c % kGroup != 0; c += kLanes) store(z + c, splat(-kInfinity));
+  Peak peak{best[0], index[0]};
+  for (int i = 1; i < kLanes; ++i)
+    if (best[i] > peak.value || (best[i] == peak.value && index[i] < peak.index)) peak = Peak{best[i], index[i]};
+  return peak;
+}
+
+/// −log(−log(u + 1e-9) + 1e-9), the reference's Gumbel noise, in f32.
+ELECTRA_VECTOR_INLINE vf gumbel(vf u) { return -vlog(-vlog(u + 1e-9f) + 1e-9f); }
+
+/// The uniforms of columns c … c + 63: from the stream, or the recorded ones.
+ELECTRA_VECTOR_INLINE void drawn_uniforms(const PhiloxStream& stream, uint64_t block, vf* u) {
+  const PhiloxVectors w = philox16(stream, block);
+  // Lane i of word w is column 4 i + w: interleave words 0 and 1, 2 and 3, then the pairs.
+  constexpr vi low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  constexpr vi high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  constexpr vi low_pairs = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
+  constexpr vi high_pairs = {8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31};
+  const vu a0 = __builtin_shuffle(w.word[0], w.word[1], low), a1 = __builtin_shuffle(w.word[0], w.word[1], high);
+  const vu b0 = __builtin_shuffle(w.word[2], w.word[3], low), b1 = __builtin_shuffle(w.word[2], w.word[3], high);
+  u[0] = uniform_open16(__builtin_shuffle(a0, b0, low_pairs));
+  u[1] = uniform_open16(__builtin_shuffle(a0, b0, high_pairs));
+  u[2] = uniform_open16(__builtin_shuffle(a1, b1, low_pairs));
+  u[3] = uniform_open16(__builtin_shuffle(a1, b1, high_pairs));
+}
+ELECTRA_VECTOR_INLINE void given_uniforms(const float* given, int64_t left, vf* u) {
+  for (int i = 0; i < 4; ++i) {
+    const int64_t n = left - i * kLanes;
+    u[i] = n >= kLanes ? load(given + i * kLanes) : n > 0 ? load_part(given + i * kLanes, static_cast<int>(n)) : vf{};
+  }
+}
+
+/// The draw of one slot within one tile.
+///
+/// With E = −log(u), z + gumbel(u) beats the best so far exactly if E < e^(z − best). As E >= 1 − u, a vector of sixteen
+/// columns can be passed over without any logarithm when 1 − u is larger than e^(z − max) · e^(max − best) everywhere;
+/// e^(z − max) is at hand from the softmax. Only about one vector in eight is left, and that one is done exactly as the
+/// formula says, so the result is the same as without the shortcut. Its margin of one percent covers all rounding as long
+/// as the logits stay below 10^4; where they do not, or with a temperature, nothing is passed over.
+struct SlotDraw {
+  const float* z;
+  const float* exponentials;
+  float maximum;
+  float temperature;
+  int64_t target;  // column in this tile that must not win; −1: none
+  bool shortcut;
+  float best = -kInfinity;
+  int64_t best_column = 0;
+  float reach = kInfinity;  // e^(maximum − best) with the margin
+
+  static inline __attribute__((always_inline)) void step(SlotDraw& d, int64_t c, vf u) {
+    if (d.shortcut && !any(!(load(d.exponentials + c) * d.reach + 1e-6f < 1.0f - u))) return;
+    vf y = load(d.z + c);
+    if (d.temperature != 1.0f) y /= splat(d.temperature);
+    if (d.target >= c && d.target < c + kLanes) y = lane_numbers() == static_cast<int32_t>(d.target - c) ? y - 1000.0f : y;
+    y += gumbel(u);
+    if (!any(y > d.best)) return;
+    float lanes[kLanes];
+    store(lanes, y);
+    for (int i = 0; i < kLanes; ++i) {
+      if (lanes[i] > d.best) {
+        d.best = lanes[i];
+        d.best_column = c + i;
+      }
+    }
+    // Below −60 the exponentials themselves may have been flushed to zero.
+    d.reach = d.best < d.maximum - 60.0f ? kInfinity : vexp(splat(d.maximum - d.best))[0] * 1.01f;
+  }
+};
+
+void draw_slot(const LogitTile& tile, const GumbelDraws& draws, int64_t slot, const float* exponentials, float maximum) {
+  SlotDraw d{};
+  d.z = tile.scratch;
+  d.exponentials = exponentials;
+  d.maximum = maximum;
+  d.temperature = draws.temperature;
+  d.best = -kInfinity;
+  d.reach = kInfinity;
+  d.target = -1;
+  if (draws.disallow_correct) {
+    const int64_t column = draws.slot_target[slot] - tile.first;
+    if (column >= 0 && column < tile.columns) d.target = column;
+  }
+  d.shortcut = draws.temperature == 1.0f && maximum > -1e4f && maximum < 1e4f;
+  vf u[4];
+  if (draws.given_uniform != nullptr) {
+    const float* given = draws.given_uniform + static_cast<int64_t>(draws.slot_local[slot]) * tile.vocabulary + tile.first;
+    for (int64_t c = 0; c < tile.columns; c += kGroup) {
+      given_uniforms(given + c, tile.columns - c, u);
+      for (int i = 0; i < 4; ++i) SlotDraw::step(d, c + i * kLanes, u[i]);
+    }
+  } else {
+    const PhiloxStream stream = philox_stream(draws.seed, RandomPurpose::kGumbel, draws.step, 0);
+    const uint64_t block =
+        gumbel_block(static_cast<uint32_t>(draws.slot_coordinate[slot]), static_cast<uint32_t>(tile.vocabulary),
+                     static_cast<uint32_t>(tile.first));
+    for (int64_t c = 0; c < tile.columns; c += kGroup) {
+      drawn_uniforms(stream, block + static_cast<uint64_t>(c / 4), u);
+      for (int i = 0; i < 4; ++i) SlotDraw::step(d, c + i * kLanes, u[i]);
+    }
+  }
+  draws.best_value[slot] = d.best;
+  draws.best_id[slot] = static_cast<int32_t>(tile.first + d.best_column);
+}
+
+}  // namespace
+
+void logit_tile(const LogitTile& tile, const GumbelDraws* draws) {
+  const float* bias = tile.bias != nullptr ? tile.bias + tile.first : nullptr;
+  for (int64_t r = 0; r < tile.rows; ++r) {
+    float* values = tile.values + r * tile.stride;
+    const Peak peak = add_bias(values, bias, tile.columns, tile.scratch);
+    vf total = {};
+    for (int64_t c = 0; c < tile.columns; c += kLanes) {
+      const vf e = vexp(load(tile.scratch + c) - peak.value);
+      store(values + c, e);
+      total += e;
+    }
+    for (int64_t c = (tile.columns + kLanes - 1) / kLanes * kLanes; c % kGroup != 0; c += kLanes) store(values + c, vf{});
+    tile.maximum[r] = peak.value;
+    tile.exponentials[r] = sum(total);
+    tile.best[r] = static_cast<int32_t>(tile.first) + peak.index;
+    if (tile.targets != nullptr) {
+      const int64_t column = tile.targets[r] - tile.first;
+      if (column >= 0 && column < tile.columns) tile.target_logit[r] = tile.scratch[column];
+    }
+    if (tile.logits != nullptr)
+      std::memcpy(tile.logits + r * tile.vocabulary + tile.first, tile.scratch, static_cast<size_t>(tile.columns) * 4);
+    if (draws == nullptr) continue;
+    if (draws->row_slots == nullptr) {
+      const int64_t slot = draws->first_row + r;
+      if (slot < draws->slots) draw_slot(tile, *draws, slot, values, peak.value);
+      continue;
+    }
+    for (int32_t i = draws->row_slots[r]; i < draws->row_slots[r + 1]; ++i) {
+      const int64_t slot = draws->slot_order != nullptr ? draws->slot_order[i] : i;
+      if (slot < draws->slots) draw_slot(tile, *draws, slot, values, peak.value);
+    }
+  }
+}
+
+void logit_gradient(float* values, int64_t stride, int64_t rows, int64_t first, int64_t columns, const float* factor,
+                    const int32_t* targets, const float* onehot, float* sums) {
+  const int64_t whole = columns / kLanes * kLanes;
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = values + r * stride;
+    const vf f = splat(factor[r]);
+    if (sums != nullptr) {
+      for (int64_t c = 0; c < whole; c += kLanes) {
+        const vf d = load(row + c) * f;
+        store(row + c, d);
+        store(sums + c, load(sums + c) + d);
+      }
+    } else {
+      for (int64_t c = 0; c < whole; c += kLanes) store(row + c, load(row + c) * f);
+    }
+    for (int64_t c = whole; c < columns; ++c) {
+      row[c] *= factor[r];
+      if (sums != nullptr) sums[c] += row[c];
+    }
+    const int64_t target = targets[r] - first;
+    if (target >= 0 && target < columns) {
+      row[target] -= onehot[r];
+      if (sums != nullptr) sums[target] -= onehot[r];
+    }
+  }
+}
+
+}  // namespace electra::cpu::ELECTRA_ISA
