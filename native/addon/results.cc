@@ -1,0 +1,87 @@
+#include "results.h"
+
+#include <utility>
+
+#include "arrays.h"
+
+namespace electra::addon {
+namespace {
+
+void set(Napi::Object& object, const char* name, double value) {
+  object.Set(name, Napi::Number::New(object.Env(), value));
+}
+
+}  // namespace
+
+Napi::Object to_object(Napi::Env env, const StepResult& result) {
+  Napi::Object generator = Napi::Object::New(env);
+  set(generator, "loss", result.generator.loss);
+  set(generator, "weight", result.generator.weight);
+  set(generator, "correct", result.generator.correct);
+  set(generator, "sampledCorrect", result.generator.sampled_correct);
+  set(generator, "slots", result.generator.slots);
+  Napi::Object discriminator = Napi::Object::New(env);
+  set(discriminator, "loss", result.discriminator.loss);
+  set(discriminator, "weight", result.discriminator.weight);
+  set(discriminator, "truePositive", result.discriminator.true_positive);
+  set(discriminator, "falsePositive", result.discriminator.false_positive);
+  set(discriminator, "trueNegative", result.discriminator.true_negative);
+  set(discriminator, "falseNegative", result.discriminator.false_negative);
+  Napi::Object object = Napi::Object::New(env);
+  set(object, "loss", result.loss);
+  set(object, "generatorLoss", result.generator_loss);
+  set(object, "discriminatorLoss", result.discriminator_loss);
+  object.Set("generator", generator);
+  object.Set("discriminator", discriminator);
+  set(object, "tokens", static_cast<double>(result.tokens));
+  set(object, "slots", static_cast<double>(result.slots));
+  return object;
+}
+
+Napi::Object to_object(Napi::Env env, const DeviceInfo& info) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("device", Napi::String::New(env, info.device));
+  object.Set("gemm", Napi::String::New(env, info.gemm));
+  object.Set("isa", Napi::String::New(env, info.isa));
+  set(object, "threads", info.threads);
+  object.Set("precision", Napi::String::New(env, info.compute == DType::kFloat32 ? "float32" : "bfloat16"));
+  return object;
+}
+
+Napi::Object to_object(Napi::Env env, const ModelMemory& memory) {
+  Napi::Object object = Napi::Object::New(env);
+  set(object, "parameters", static_cast<double>(memory.parameters));
+  set(object, "activations", static_cast<double>(memory.activations));
+  set(object, "workspace", static_cast<double>(memory.workspace));
+  set(object, "total", static_cast<double>(memory.parameters + memory.activations + memory.workspace));
+  return object;
+}
+
+Napi::Array to_array(Napi::Env env, const ParameterTable& table) {
+  Napi::Array array = Napi::Array::New(env, table.all().size());
+  uint32_t index = 0;
+  for (const Parameter& parameter : table.all()) {
+    Napi::Array shape = Napi::Array::New(env, parameter.shape.size());
+    double elements = 1;
+    for (uint32_t i = 0; i < parameter.shape.size(); ++i) {
+      shape.Set(i, Napi::Number::New(env, static_cast<double>(parameter.shape[i])));
+      elements *= static_cast<double>(parameter.shape[i]);
+    }
+    Napi::Object entry = Napi::Object::New(env);
+    entry.Set("name", Napi::String::New(env, parameter.name));
+    entry.Set("shape", shape);
+    set(entry, "elements", elements);
+    entry.Set("decay", Napi::Boolean::New(env, parameter.decay));
+    array.Set(index++, entry);
+  }
+  return array;
+}
+
+Napi::Object hand_over(Napi::Env env, Outputs& outputs) {
+  Napi::Object object = Napi::Object::New(env);
+  for (auto& [name, array] : outputs.arrays) object.Set(name, hand_over(env, std::move(array)));
+  outputs.arrays.clear();
+  return object;
+}
+
+}  // namespace electra::addon

@@ -1,0 +1,17 @@
+#pragma once
+// Results of the engine as JavaScript objects.
+
+#include <napi.h>
+
+#include "../model/pretraining_model.h"
+
+namespace electra::addon {
+
+Napi::Object to_object(Napi::Env env, const StepResult& result);
+Napi::Object to_object(Napi::Env env, const DeviceInfo& info);
+Napi::Object to_object(Napi::Env env, const ModelMemory& memory);
+Napi::Array to_array(Napi::Env env, const ParameterTable& table);
+/// Hands the arrays over; `outputs` is empty afterwards.
+Napi::Object hand_over(Napi::Env env, Outputs& outputs);
+
+}  // namespace electra::addon
