@@ -1,0 +1,499 @@
+// Golden checks of the whole pre-training model: the reference's weights, batches and random choices go in, its losses,
+// logits, hidden states, gradients, updated weights and moments must come out.
+//
+// Compared where the fixture's masks and weights say that a value counts. Tolerances are those of the fixtures' README.
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { readFixture } from "./safetensors-fixture.mjs";
+
+const dist = process.env.ELECTRA_DIST
+  ? pathToFileURL(`${process.env.ELECTRA_DIST}/`)
+  : new URL("../../dist/", import.meta.url);
+const load = (path) => import(new URL(path, dist).href);
+
+const tolerance = {
+  loss: 1e-5,
+  logits: 2e-5,
+  gradient: 1e-4,
+  zeroGradient: 1e-6,
+  norm: 1e-5,
+  weightsRms: 1e-3,
+  weightsPerRate: 0.02,
+  moments: 1e-4,
+};
+
+// Where a query sees nothing but padding, f32 keeps about 1e-3 of its scores near -10000 (README, quirk 6); in the
+// two-tower variants that state reaches real tokens.
+const looseVariants = new Map([
+  ["electric", 10],
+  ["electric_untied_embeddings", 10],
+  ["two_tower", 10],
+]);
+
+const variants = [
+  "electra",
+  "mlm",
+  "electric",
+  "electric_untied_embeddings",
+  "uniform_generator",
+  "tied_generator",
+  "untied_embeddings",
+  "two_tower",
+  "disallow_correct_temperature",
+  "no_projection",
+];
+
+export const checks = [
+  ...variants.map((variant) => ({
+    name: `pretrain/${variant}`,
+    run: (goldenDir) => checkVariant(goldenDir, variant),
+  })),
+  { name: "pretrain/electra.after", run: checkTrajectory },
+  { name: "pretrain/electra.eval", run: checkEvaluation },
+];
+
+/** Largest differences seen, by quantity, for the report. */
+class Worst {
+  values = new Map();
+  note(quantity, value) {
+    this.values.set(quantity, Math.max(value, this.values.get(quantity) ?? 0));
+  }
+  toString() {
+    return [...this.values].map(([name, value]) => `${name} ${value.toPrecision(2)}`).join(" ");
+  }
+}
+
+async function openVariant(goldenDir, variant) {
+  const json = JSON.parse(await readFile(join(goldenDir, "pretrain", `${variant}.json`), "utf8"));
+  const tensors = await readFixture(join(goldenDir, "pretrain", `${variant}.safetensors`));
+  return { json, tensors };
+}
+
+async function createEngine(json) {
+  const { resolvePretrainingHparams } = await load("hparams/pretraining-hparams.js");
+  const { pretrainingModelConfig } = await load("pretraining/model-config.js");
+  const { Engine } = await load("engine/engine.js");
+  const { max_predictions_per_seq: expectedSlots, ...given } = json.config;
+  const { hparams } = resolvePretrainingHparams({
+    dataDir: ".",
+    modelName: "golden",
+    hparams: given,
+    preset: "google",
+  });
+  assert.equal(hparams.max_predictions_per_seq, expectedSlots, "max_predictions_per_seq");
+  const ids = json.special_ids;
+  const model = pretrainingModelConfig(hparams, { cls: ids.CLS, sep: ids.SEP, mask: ids.MASK });
+  const engine = await Engine.create({
+    model,
+    device: process.env.ELECTRA_TEST_DEVICE ?? "cpu",
+    threads: 2,
+    seed: 1,
+  });
+  return { engine, model, hparams };
+}
+
+async function loadWeights(engine, tensors, prefix, where) {
+  const names = new Set(engine.parameters().map((parameter) => parameter.name));
+  for (const [key, { data }] of tensors) {
+    if (
+      !key.startsWith(prefix) ||
+      key.endsWith("/adam_m") ||
+      key.endsWith("/adam_v") ||
+      key.endsWith("global_step")
+    )
+      continue;
+    const name = key.slice(prefix.length);
+    assert.ok(names.delete(name), `${where}: the engine has no variable ${name}`);
+    await engine.writeParameter(name, data);
+  }
+  assert.deepEqual([...names], [], `${where}: variables of the engine that the fixture lacks`);
+}
+
+function batchOf(tensors, prefix) {
+  const ids = tensors.get(`${prefix}/input/input_ids`);
+  const mask = tensors.get(`${prefix}/input/input_mask`).data;
+  const [rows, length] = ids.shape;
+  const lengths = new Int32Array(rows);
+  for (let b = 0; b < rows; b++) {
+    for (let i = 0; i < length; i++) lengths[b] += mask[b * length + i];
+    for (let i = 0; i < lengths[b]; i++)
+      assert.equal(mask[b * length + i], 1, "input_mask must be a prefix of ones");
+  }
+  return {
+    inputIds: ids.data,
+    lengths,
+    segmentIds: tensors.get(`${prefix}/input/segment_ids`).data,
+    rows,
+    length,
+  };
+}
+
+/** Positions and replacement as the reference drew them, or, where a fixture has only results, read off those. */
+function maskingDraws(tensors, prefix) {
+  const positions =
+    tensors.get(`${prefix}/draw/categorical_positions`) ??
+    tensors.get(`${prefix}/masked/masked_lm_positions`);
+  const uniform = tensors.get(`${prefix}/draw/replace_uniform`);
+  if (uniform !== undefined) return { positions: positions.data, replaceUniform: uniform.data };
+  const masked = tensors.get(`${prefix}/masked/input_ids`);
+  const original = tensors.get(`${prefix}/input/input_ids`).data;
+  const length = masked.shape[1];
+  const slots = positions.shape[1];
+  const replaceUniform = Float32Array.from(positions.data, (position, k) => {
+    const at = Math.floor(k / slots) * length + position;
+    return masked.data[at] === original[at] ? 0.99 : 0;
+  });
+  return { positions: positions.data, replaceUniform };
+}
+
+const sampledDraws = (tensors, prefix) => ({
+  ...maskingDraws(tensors, prefix),
+  sampledIds: tensors.get(`${prefix}/fake/sampled_token_ids`).data,
+});
+
+function relative(actual, expected) {
+  return Math.abs(actual - expected) / Math.max(Math.abs(expected), 1e-12);
+}
+
+/** Largest absolute difference over the entries whose weight (repeated over the last dimensions) is not zero. */
+function maxDifference(actual, expected, weights) {
+  assert.equal(actual.length, expected.length, "array length");
+  const repeat = weights === undefined ? 1 : expected.length / weights.length;
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    if (weights !== undefined && weights[Math.floor(i / repeat)] === 0) continue;
+    const difference = Math.abs(actual[i] - expected[i]);
+    assert.ok(!Number.isNaN(difference), "NaN");
+    if (difference > worst) worst = difference;
+  }
+  return worst;
+}
+
+function assertEqualWhere(actual, expected, weights, what) {
+  const repeat = weights === undefined ? 1 : expected.length / weights.length;
+  for (let i = 0; i < expected.length; i++) {
+    if (weights !== undefined && weights[Math.floor(i / repeat)] === 0) continue;
+    assert.equal(actual[i], expected[i], `${what}: entry ${i}`);
+  }
+}
+
+function assertBelow(value, bound, what) {
+  assert.ok(value <= bound, `${what}: difference ${value.toPrecision(3)}, allowed ${bound.toPrecision(3)}`);
+}
+
+/** Gradients whose true value is zero are rounding noise: a key bias shifts all scores of a query alike. */
+const gradientIsZero = (name) => name.endsWith("attention/self/key/bias");
+
+function checkStepLosses(result, step, worst, where) {
+  const generator = step.cloze_loss ?? step.mlm_loss;
+  for (const [what, actual, expected] of [
+    ["total loss", result.loss, step.total_loss],
+    ["generator loss", result.generatorLoss, generator],
+    ["discriminator loss", result.discriminatorLoss, step.disc_loss],
+  ]) {
+    if (expected === undefined) continue;
+    const difference = relative(actual, expected);
+    assertBelow(difference, tolerance.loss, `${where}: ${what} ${actual}, expected ${expected}`);
+    worst.note("loss", difference);
+  }
+}
+
+async function checkVariant(goldenDir, variant) {
+  const { json, tensors } = await openVariant(goldenDir, variant);
+  const { engine } = await createEngine(json);
+  const worst = new Worst();
+  const loose = looseVariants.get(variant) ?? 1;
+  try {
+    await loadWeights(engine, tensors, "init/", variant);
+    const batch = batchOf(tensors, "step0");
+    const inputMask = tensors.get("step0/input/input_mask").data;
+    const slotWeights = tensors.get("step0/masked/masked_lm_weights").data;
+
+    // The masking and sampling operators, given the recorded uniforms, must find the recorded positions and ids.
+    const gumbel = tensors.get("step0/draw/gumbel_uniform");
+    if (gumbel !== undefined) {
+      const free = await engine.evaluate(batch, {
+        draws: { ...maskingDraws(tensors, "step0"), gumbelUniform: gumbel.data },
+        outputs: [
+          "masked/input_ids",
+          "masked/positions",
+          "masked/targets",
+          "masked/weights",
+          "fake/sampled_ids",
+          "fake/replaced_ids",
+          "fake/labels",
+        ],
+      });
+      const expect = (name, key, weights) =>
+        assertEqualWhere(free.outputs[name].data, tensors.get(key).data, weights, `${variant}: ${name}`);
+      expect("masked/weights", "step0/masked/masked_lm_weights");
+      expect("masked/input_ids", "step0/masked/input_ids", inputMask);
+      expect("masked/positions", "step0/masked/masked_lm_positions", slotWeights);
+      expect("masked/targets", "step0/masked/masked_lm_ids", slotWeights);
+      expect("fake/sampled_ids", "step0/fake/sampled_token_ids", slotWeights);
+      expect("fake/replaced_ids", "step0/fake/updated_input_ids", inputMask);
+      expect("fake/labels", "step0/fake/is_fake_tokens", inputMask);
+    }
+
+    await checkStep0(engine, json, tensors, variant, batch, { inputMask, slotWeights, loose, worst });
+    await checkLaterSteps(engine, json, tensors, variant, worst);
+    return worst.toString();
+  } finally {
+    await engine.dispose();
+  }
+}
+
+async function checkStep0(engine, json, tensors, variant, batch, { inputMask, slotWeights, loose, worst }) {
+  const pairs = [
+    ["mlm/logits", "step0/mlm/logits", slotWeights],
+    ["mlm/loss", "step0/mlm/per_example_loss", slotWeights],
+    ["cloze/logits", "step0/cloze/logits", tensors.get("step0/cloze/weights")?.data],
+    ["cloze/loss", "step0/cloze/per_example_loss", tensors.get("step0/cloze/weights")?.data],
+    ["disc/logits", "step0/disc/logits", inputMask],
+    ["disc/probabilities", "step0/disc/probs", inputMask],
+    ["disc/loss", "step0/disc/per_example_loss", undefined],
+  ].filter(([, key]) => tensors.has(key));
+  const hidden = hiddenOutputs(tensors, json);
+  // Under a uniform generator the logits are zero by definition and no network makes them.
+  const isUniform = json.config.uniform_generator;
+  const wanted = pairs.filter(([name]) => !(isUniform && name.startsWith("mlm/")));
+  const result = await engine.forwardBackward(batch, {
+    draws: sampledDraws(tensors, "step0"),
+    outputs: [...wanted.map(([name]) => name), ...hidden.map(({ name }) => name)],
+  });
+  checkStepLosses(result, json.steps[0], worst, `${variant} step 0`);
+  for (const [name, key, weights] of wanted) {
+    const difference = maxDifference(result.outputs[name].data, tensors.get(key).data, weights);
+    assertBelow(difference, tolerance.logits * loose, `${variant}: ${name}`);
+    worst.note(name.split("/")[1] === "logits" ? "logits" : "outputs", difference);
+  }
+  for (const { name, expected, weights } of hidden) {
+    const difference = maxDifference(result.outputs[name].data, expected, weights);
+    assertBelow(difference, tolerance.logits * loose, `${variant}: ${name}`);
+    worst.note("hidden", difference);
+  }
+  const globalNorm = json.steps[0].global_norm;
+  for (const { name, has_gradient: hasGradient } of json.variables) {
+    const actual = await engine.readParameter(name, "gradient");
+    const norm = Math.sqrt(actual.reduce((sum, g) => sum + g * g, 0));
+    const expectedNorm = json.steps[0].grad_norms[name];
+    if (hasGradient === false) {
+      assert.equal(norm, 0, `${variant}: ${name} has no gradient in the reference`);
+      continue;
+    }
+    if (gradientIsZero(name)) {
+      assertBelow(
+        norm / globalNorm,
+        tolerance.zeroGradient * loose,
+        `${variant}: gradient of ${name}, which is zero`,
+      );
+      continue;
+    }
+    assertBelow(
+      Math.abs(norm - expectedNorm) / Math.max(expectedNorm, 1e-6 * globalNorm),
+      tolerance.gradient * loose,
+      `${variant}: gradient norm of ${name}`,
+    );
+    const expected = tensors.get(`grad0/${name}`)?.data;
+    if (expected === undefined) continue;
+    const peak = expected.reduce((max, g) => Math.max(max, Math.abs(g)), 0);
+    const difference = maxDifference(actual, expected) / Math.max(peak, 1e-9 * globalNorm);
+    assertBelow(difference, tolerance.gradient * loose, `${variant}: gradient of ${name}`);
+    worst.note("grad", difference);
+  }
+}
+
+/** Hidden states that the fixture holds, under our names, with the weights that say where they count. */
+function hiddenOutputs(tensors, json) {
+  const inputMask = tensors.get("step0/input/input_mask").data;
+  const [rows, length] = tensors.get("step0/input/input_ids").shape;
+  const result = [];
+  for (const [key, { shape, data }] of tensors) {
+    const match = /^step0\/hidden\/([^/]+)\/(.+)$/.exec(key);
+    if (match === null) continue;
+    const [, scope, what] = match;
+    // A tied generator runs the discriminator's encoder: the fixture's scope is ambiguous there, the losses decide.
+    if (json.config.untied_generator === false) continue;
+    if (what === "all_layer_outputs") {
+      const size = data.length / shape[0];
+      for (let layer = 0; layer < shape[0]; layer++) {
+        const expected = data.subarray(layer * size, (layer + 1) * size);
+        result.push({ name: `hidden/${scope}/layer_${layer}`, expected, weights: inputMask });
+      }
+    } else if (what === "embedding_output" || what === "sequence_output") {
+      result.push({ name: `hidden/${scope}/${what}`, expected: data, weights: inputMask });
+    } else if (what === "attn_maps_layer0_row1") {
+      // Compared on the queries and keys of batch row 1 that are real.
+      const [heads] = shape;
+      const expected = new Float32Array(rows * heads * length * length);
+      const weights = new Float32Array(expected.length);
+      const real = inputMask.subarray(length, 2 * length).reduce((sum, m) => sum + m, 0);
+      for (let a = 0; a < heads; a++)
+        for (let i = 0; i < real; i++)
+          for (let j = 0; j < real; j++) {
+            const to = ((heads + a) * length + i) * length + j;
+            expected[to] = data[(a * length + i) * length + j];
+            weights[to] = 1;
+          }
+      result.push({ name: `attention/${scope}/layer_0`, expected, weights });
+    }
+  }
+  return result;
+}
+
+/** Every recorded step with its recorded choices: losses, global norm, rate. Leaves the engine after the last one. */
+async function checkLaterSteps(engine, json, tensors, variant, worst) {
+  const { learningRateAt } = await load("hparams/learning-rate.js");
+  const { config } = json;
+  await loadWeights(engine, tensors, "init/", variant);
+  await clearMoments(engine);
+  for (const [index, step] of json.steps.entries()) {
+    const prefix = `step${index}`;
+    const learningRate = learningRateAt(scheduleOf(config), index);
+    assert.ok(
+      Math.abs(learningRate - step.lr) <= 2e-6 * Math.abs(step.lr) + 1e-7 * config.learning_rate,
+      `${variant} ${prefix}: rate`,
+    );
+    const result = await engine.trainStep(batchOf(tensors, prefix), {
+      step: index,
+      learningRate,
+      draws: sampledDraws(tensors, prefix),
+    });
+    checkStepLosses(result, step, worst, `${variant} ${prefix}`);
+    const difference = relative(result.gradientNorm, step.global_norm);
+    assertBelow(difference, tolerance.norm, `${variant} ${prefix}: global norm ${result.gradientNorm}`);
+    worst.note("norm", difference);
+  }
+}
+
+const scheduleOf = (config) => ({
+  learningRate: config.learning_rate,
+  numTrainSteps: config.num_train_steps,
+  numWarmupSteps: config.num_warmup_steps,
+  decayPower: config.lr_decay_power,
+});
+
+async function clearMoments(engine) {
+  for (const { name, elements } of engine.parameters())
+    for (const kind of ["adam_m", "adam_v"])
+      await engine.writeParameter(name, new Float32Array(elements), kind);
+}
+
+function checkWeights(name, actual, expected, initial, learningRate, worst, where) {
+  let squaredDifference = 0;
+  let squaredChange = 0;
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const difference = actual[i] - expected[i];
+    squaredDifference += difference * difference;
+    squaredChange += (expected[i] - initial[i]) ** 2;
+    largest = Math.max(largest, Math.abs(difference));
+  }
+  assertBelow(
+    largest / learningRate,
+    tolerance.weightsPerRate,
+    `${where}: ${name} against the learning rate`,
+  );
+  worst.note("weights/lr", largest / learningRate);
+  // The update of a gradient that is zero but for rounding is rounding too.
+  if (gradientIsZero(name) || squaredChange === 0) return;
+  const rms = Math.sqrt(squaredDifference / squaredChange);
+  assertBelow(rms, tolerance.weightsRms, `${where}: ${name}, rms against its change`);
+  worst.note("weights", rms);
+}
+
+async function checkTrajectory(goldenDir) {
+  const { json, tensors } = await openVariant(goldenDir, "electra");
+  const after = await readFixture(join(goldenDir, "pretrain", "electra.after.safetensors"));
+  const { engine } = await createEngine(json);
+  const worst = new Worst();
+  try {
+    await checkLaterSteps(engine, json, tensors, "electra", worst);
+    const peak = Math.max(...json.steps.map((step) => step.lr));
+    for (const { name } of json.variables) {
+      const initial = tensors.get(`init/${name}`).data;
+      checkWeights(
+        name,
+        await engine.readParameter(name),
+        after.get(`after5/${name}`).data,
+        initial,
+        peak,
+        worst,
+        "after 5 steps",
+      );
+      if (gradientIsZero(name)) continue;
+      for (const kind of ["adam_m", "adam_v"]) {
+        const expected = after.get(`after5/${name}/${kind}`).data;
+        const largest = expected.reduce((max, x) => Math.max(max, Math.abs(x)), 0);
+        const difference = maxDifference(await engine.readParameter(name, kind), expected) / largest;
+        assertBelow(difference, tolerance.moments, `after 5 steps: ${kind} of ${name}`);
+        worst.note(kind, difference);
+      }
+    }
+    // One step from the initial weights with empty moments, at a step number whose rate is not zero.
+    const { learningRateAt } = await load("hparams/learning-rate.js");
+    await loadWeights(engine, tensors, "init/", "resumed");
+    await clearMoments(engine);
+    const resumed = json.resumed_step;
+    const learningRate = learningRateAt(scheduleOf(json.config), resumed.start_global_step);
+    const result = await engine.trainStep(batchOf(tensors, "step0"), {
+      step: resumed.start_global_step,
+      learningRate,
+      draws: sampledDraws(tensors, "step0"),
+    });
+    checkStepLosses(result, resumed, worst, "resumed step");
+    for (const { name } of json.variables) {
+      const expected = after.get(`resumed_after1/${name}`).data;
+      checkWeights(
+        name,
+        await engine.readParameter(name),
+        expected,
+        tensors.get(`init/${name}`).data,
+        learningRate,
+        worst,
+        "resumed step",
+      );
+    }
+    return worst.toString();
+  } finally {
+    await engine.dispose();
+  }
+}
+
+async function checkEvaluation(goldenDir) {
+  const { json, tensors } = await openVariant(goldenDir, "electra");
+  const expected = JSON.parse(await readFile(join(goldenDir, "pretrain", "electra.eval.json"), "utf8"));
+  const recorded = await readFixture(join(goldenDir, "pretrain", "electra.eval.safetensors"));
+  const { engine } = await createEngine(json);
+  const { PretrainingMetrics } = await load("metrics/pretraining-metrics.js");
+  const { evaluationOutputs, evaluationBatch } = await load("pretraining/evaluation-batch.js");
+  const worst = new Worst();
+  try {
+    await loadWeights(engine, tensors, "init/", "evaluation");
+    for (const [key, { data }] of recorded)
+      if (key.startsWith("override/")) await engine.writeParameter(key.slice("override/".length), data);
+    const metrics = new PretrainingMetrics();
+    for (let index = 0; index < expected.batches; index++) {
+      const batch = batchOf(recorded, `batch${index}`);
+      const result = await engine.evaluate(batch, {
+        draws: sampledDraws(recorded, `batch${index}`),
+        outputs: evaluationOutputs("electra"),
+      });
+      const difference = relative(result.loss, expected.total_loss_per_batch[index]);
+      assertBelow(difference, tolerance.loss, `batch ${index}: total loss`);
+      worst.note("loss", difference);
+      metrics.add(evaluationBatch(batch, result));
+    }
+    const actual = metrics.values(0);
+    for (const [name, value] of Object.entries(expected.metrics)) {
+      const difference = relative(actual[name], value);
+      assertBelow(difference, tolerance.loss, `${name}: ${actual[name]}, expected ${value}`);
+      worst.note("metrics", difference);
+    }
+    return worst.toString();
+  } finally {
+    await engine.dispose();
+  }
+}
