@@ -35,8 +35,8 @@ struct Tanh {
 };
 
 template <typename Function>
-void bias_activation_with(int64_t rows, int64_t cols, const float* x, int64_t x_stride, const float* bias, float* y,
-                          int64_t y_stride, float* aux, int64_t aux_stride) {
+void bias_activation_with(int64_t rows, int64_t cols, const float* x, int64_t x_stride, const float* bias,
+                          float* y, int64_t y_stride, float* aux, int64_t aux_stride) {
   const int64_t whole = cols / kLanes * kLanes;
   const int rest = static_cast<int>(cols - whole);
   for (int64_t r = 0; r < rows; ++r, x += x_stride, y += y_stride, aux += aux != nullptr ? aux_stride : 0) {
@@ -88,7 +88,8 @@ ELECTRA_VECTOR_INLINE vf column_strip(int64_t rows, const float* x, int64_t stri
   for (int64_t first = 0; first < rows; first += 256) {
     const int64_t last = first + 256 < rows ? first + 256 : rows;
     vf partial = {};
-    for (int64_t r = first; r < last; ++r) partial += kWhole ? load(x + r * stride) : load_part(x + r * stride, n);
+    for (int64_t r = first; r < last; ++r)
+      partial += kWhole ? load(x + r * stride) : load_part(x + r * stride, n);
     total += partial;
   }
   return total;

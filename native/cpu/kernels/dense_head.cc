@@ -1,5 +1,5 @@
-// The element-wise half of the language-model head. A tile of logits is visited right after the product that made it,
-// while it lies in the second-level cache; nothing here reads a logit from memory twice.
+// The element-wise half of the language-model head. A tile of logits is visited right after the product that
+// made it, while it lies in the second-level cache; nothing here reads a logit from memory twice.
 
 #include "dense_head.h"
 
@@ -24,16 +24,15 @@ ELECTRA_VECTOR_INLINE bool any(vi mask) {
 }
 
 /// Lanes 0 … 15.
-ELECTRA_VECTOR_INLINE vi lane_numbers() {
-  return vi{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-}
+ELECTRA_VECTOR_INLINE vi lane_numbers() { return vi{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}; }
 
 struct Peak {
   float value;
   int32_t index;
 };
 
-/// z = values + bias into `z`, padded with −infinity to a multiple of kGroup; the maximum and its first column.
+/// z = values + bias into `z`, padded with −infinity to a multiple of kGroup; the maximum and its first
+/// column.
 ELECTRA_VECTOR_INLINE Peak add_bias(const float* values, const float* bias, int64_t columns, float* z) {
   vf best = splat(-kInfinity);
   vi index = vi{};
@@ -60,7 +59,8 @@ ELECTRA_VECTOR_INLINE Peak add_bias(const float* values, const float* bias, int6
   for (; c % kGroup != 0; c += kLanes) store(z + c, splat(-kInfinity));
   Peak peak{best[0], index[0]};
   for (int i = 1; i < kLanes; ++i)
-    if (best[i] > peak.value || (best[i] == peak.value && index[i] < peak.index)) peak = Peak{best[i], index[i]};
+    if (best[i] > peak.value || (best[i] == peak.value && index[i] < peak.index))
+      peak = Peak{best[i], index[i]};
   return peak;
 }
 
@@ -75,8 +75,10 @@ ELECTRA_VECTOR_INLINE void drawn_uniforms(const PhiloxStream& stream, uint64_t b
   constexpr vi high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   constexpr vi low_pairs = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
   constexpr vi high_pairs = {8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31};
-  const vu a0 = __builtin_shuffle(w.word[0], w.word[1], low), a1 = __builtin_shuffle(w.word[0], w.word[1], high);
-  const vu b0 = __builtin_shuffle(w.word[2], w.word[3], low), b1 = __builtin_shuffle(w.word[2], w.word[3], high);
+  const vu a0 = __builtin_shuffle(w.word[0], w.word[1], low),
+           a1 = __builtin_shuffle(w.word[0], w.word[1], high);
+  const vu b0 = __builtin_shuffle(w.word[2], w.word[3], low),
+           b1 = __builtin_shuffle(w.word[2], w.word[3], high);
   u[0] = uniform_open16(__builtin_shuffle(a0, b0, low_pairs));
   u[1] = uniform_open16(__builtin_shuffle(a0, b0, high_pairs));
   u[2] = uniform_open16(__builtin_shuffle(a1, b1, low_pairs));
@@ -85,17 +87,20 @@ ELECTRA_VECTOR_INLINE void drawn_uniforms(const PhiloxStream& stream, uint64_t b
 ELECTRA_VECTOR_INLINE void given_uniforms(const float* given, int64_t left, vf* u) {
   for (int i = 0; i < 4; ++i) {
     const int64_t n = left - i * kLanes;
-    u[i] = n >= kLanes ? load(given + i * kLanes) : n > 0 ? load_part(given + i * kLanes, static_cast<int>(n)) : vf{};
+    u[i] = n >= kLanes ? load(given + i * kLanes)
+           : n > 0     ? load_part(given + i * kLanes, static_cast<int>(n))
+                       : vf{};
   }
 }
 
 /// The draw of one slot within one tile.
 ///
-/// With E = −log(u), z + gumbel(u) beats the best so far exactly if E < e^(z − best). As E >= 1 − u, a vector of sixteen
-/// columns can be passed over without any logarithm when 1 − u is larger than e^(z − max) · e^(max − best) everywhere;
-/// e^(z − max) is at hand from the softmax. Only about one vector in eight is left, and that one is done exactly as the
-/// formula says, so the result is the same as without the shortcut. Its margin of one percent covers all rounding as long
-/// as the logits stay below 10^4; where they do not, or with a temperature, nothing is passed over.
+/// With E = −log(u), z + gumbel(u) beats the best so far exactly if E < e^(z − best). As E >= 1 − u, a vector
+/// of sixteen columns can be passed over without any logarithm when 1 − u is larger than e^(z − max) · e^(max
+/// − best) everywhere; e^(z − max) is at hand from the softmax. Only about one vector in eight is left, and
+/// that one is done exactly as the formula says, so the result is the same as without the shortcut. Its
+/// margin of one percent covers all rounding as long as the logits stay below 10^4; where they do not, or
+/// with a temperature, nothing is passed over.
 struct SlotDraw {
   const float* z;
   const float* exponentials;
@@ -111,7 +116,8 @@ struct SlotDraw {
     if (d.shortcut && !any(!(load(d.exponentials + c) * d.reach + 1e-6f < 1.0f - u))) return;
     vf y = load(d.z + c);
     if (d.temperature != 1.0f) y /= splat(d.temperature);
-    if (d.target >= c && d.target < c + kLanes) y = lane_numbers() == static_cast<int32_t>(d.target - c) ? y - 1000.0f : y;
+    if (d.target >= c && d.target < c + kLanes)
+      y = lane_numbers() == static_cast<int32_t>(d.target - c) ? y - 1000.0f : y;
     y += gumbel(u);
     if (!any(y > d.best)) return;
     float lanes[kLanes];
@@ -127,7 +133,8 @@ struct SlotDraw {
   }
 };
 
-void draw_slot(const LogitTile& tile, const GumbelDraws& draws, int64_t slot, const float* exponentials, float maximum) {
+void draw_slot(const LogitTile& tile, const GumbelDraws& draws, int64_t slot, const float* exponentials,
+               float maximum) {
   SlotDraw d{};
   d.z = tile.scratch;
   d.exponentials = exponentials;
@@ -143,7 +150,8 @@ void draw_slot(const LogitTile& tile, const GumbelDraws& draws, int64_t slot, co
   d.shortcut = draws.temperature == 1.0f && maximum > -1e4f && maximum < 1e4f;
   vf u[4];
   if (draws.given_uniform != nullptr) {
-    const float* given = draws.given_uniform + static_cast<int64_t>(draws.slot_local[slot]) * tile.vocabulary + tile.first;
+    const float* given =
+        draws.given_uniform + static_cast<int64_t>(draws.slot_local[slot]) * tile.vocabulary + tile.first;
     for (int64_t c = 0; c < tile.columns; c += kGroup) {
       given_uniforms(given + c, tile.columns - c, u);
       for (int i = 0; i < 4; ++i) SlotDraw::step(d, c + i * kLanes, u[i]);
@@ -151,8 +159,8 @@ void draw_slot(const LogitTile& tile, const GumbelDraws& draws, int64_t slot, co
   } else {
     const PhiloxStream stream = philox_stream(draws.seed, RandomPurpose::kGumbel, draws.step, 0);
     const uint64_t block =
-        gumbel_block(static_cast<uint32_t>(draws.slot_coordinate[slot]), static_cast<uint32_t>(tile.vocabulary),
-                     static_cast<uint32_t>(tile.first));
+        gumbel_block(static_cast<uint32_t>(draws.slot_coordinate[slot]),
+                     static_cast<uint32_t>(tile.vocabulary), static_cast<uint32_t>(tile.first));
     for (int64_t c = 0; c < tile.columns; c += kGroup) {
       drawn_uniforms(stream, block + static_cast<uint64_t>(c / 4), u);
       for (int i = 0; i < 4; ++i) SlotDraw::step(d, c + i * kLanes, u[i]);
@@ -175,7 +183,8 @@ void logit_tile(const LogitTile& tile, const GumbelDraws* draws) {
       store(values + c, e);
       total += e;
     }
-    for (int64_t c = (tile.columns + kLanes - 1) / kLanes * kLanes; c % kGroup != 0; c += kLanes) store(values + c, vf{});
+    for (int64_t c = (tile.columns + kLanes - 1) / kLanes * kLanes; c % kGroup != 0; c += kLanes)
+      store(values + c, vf{});
     tile.maximum[r] = peak.value;
     tile.exponentials[r] = sum(total);
     tile.best[r] = static_cast<int32_t>(tile.first) + peak.index;
@@ -184,7 +193,8 @@ void logit_tile(const LogitTile& tile, const GumbelDraws* draws) {
       if (column >= 0 && column < tile.columns) tile.target_logit[r] = tile.scratch[column];
     }
     if (tile.logits != nullptr)
-      std::memcpy(tile.logits + r * tile.vocabulary + tile.first, tile.scratch, static_cast<size_t>(tile.columns) * 4);
+      std::memcpy(tile.logits + r * tile.vocabulary + tile.first, tile.scratch,
+                  static_cast<size_t>(tile.columns) * 4);
     if (draws == nullptr) continue;
     if (draws->row_slots == nullptr) {
       const int64_t slot = draws->first_row + r;
@@ -198,8 +208,8 @@ void logit_tile(const LogitTile& tile, const GumbelDraws* draws) {
   }
 }
 
-void logit_gradient(float* values, int64_t stride, int64_t rows, int64_t first, int64_t columns, const float* factor,
-                    const int32_t* targets, const float* onehot, float* sums) {
+void logit_gradient(float* values, int64_t stride, int64_t rows, int64_t first, int64_t columns,
+                    const float* factor, const int32_t* targets, const float* onehot, float* sums) {
   const int64_t whole = columns / kLanes * kLanes;
   for (int64_t r = 0; r < rows; ++r) {
     float* row = values + r * stride;

@@ -7,7 +7,7 @@ namespace electra::cpu::ELECTRA_ISA {
 
 /// See DenseKernels.
 void logit_tile(const LogitTile& tile, const GumbelDraws* draws);
-void logit_gradient(float* values, int64_t stride, int64_t rows, int64_t first, int64_t columns, const float* factor,
-                    const int32_t* targets, const float* onehot, float* sums);
+void logit_gradient(float* values, int64_t stride, int64_t rows, int64_t first, int64_t columns,
+                    const float* factor, const int32_t* targets, const float* onehot, float* sums);
 
 }  // namespace electra::cpu::ELECTRA_ISA

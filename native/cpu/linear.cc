@@ -1,0 +1,192 @@
+// Linear layers. Every task is a product on one thread followed by what belongs to it while it lies in cache:
+// bias and activation forward; the activation's derivative and column sums backward. `aux` holds the
+// derivative of the activation at the pre-activation, so that erf and exp are computed once.
+
+#include <algorithm>
+#include <cstring>
+
+#include "checks.h"
+#include "cpu_operators.h"
+#include "workspace_needs.h"
+
+namespace electra::cpu {
+namespace {
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Rows and columns of a task, from the shape alone. Row blocks of 128 tokens keep a product's result in the
+/// second-level cache; with few tokens, smaller blocks and columns in parts leave enough tasks for many
+/// threads.
+struct Cut {
+  int64_t rows, cols, row_blocks, col_blocks;
+
+  Cut(int64_t tokens, int64_t width) {
+    rows = tokens >= 1024 ? 128 : tokens >= 256 ? 64 : std::max<int64_t>(1, std::min<int64_t>(tokens, 128));
+    row_blocks = ceil_div(tokens, rows);
+    cols = std::max<int64_t>(1, width);
+    while (row_blocks * ceil_div(width, cols) < 16 && cols > 128) cols = ceil_div(cols, 128) * 64;
+    col_blocks = ceil_div(width, cols);
+  }
+  int64_t tasks() const { return row_blocks * col_blocks; }
+};
+
+/// The tile of a weight gradient that one task owns over all tokens.
+struct WeightTile {
+  int64_t rows, cols, row_blocks, col_blocks;
+
+  WeightTile(int64_t in, int64_t out) {
+    rows = std::min<int64_t>(in, 256);
+    cols = std::min<int64_t>(out, 256);
+    while (ceil_div(in, rows) * ceil_div(out, cols) < 8 && (rows > 64 || cols > 64)) {
+      if (rows >= cols && rows > 64)
+        rows = ceil_div(rows, 128) * 64;
+      else
+        cols = ceil_div(cols, 128) * 64;
+    }
+    row_blocks = ceil_div(in, rows);
+    col_blocks = ceil_div(out, cols);
+  }
+  int64_t tasks() const { return row_blocks * col_blocks; }
+};
+
+constexpr int64_t kSumColumns = 64;   // columns of one task of a bias gradient
+constexpr int64_t kElementRows = 64;  // rows of one task of an element-wise operator
+
+void check_weight(const Weight& weight, int64_t in, int64_t out, const char* operation) {
+  ELECTRA_CHECK_SHAPE(
+      weight.master != nullptr && weight.rows == in && weight.cols == out && weight.stride >= out,
+      "%s: weight is [%lld, %lld] with stride %lld, wanted [%lld, %lld]", operation,
+      static_cast<long long>(weight.rows), static_cast<long long>(weight.cols),
+      static_cast<long long>(weight.stride), static_cast<long long>(in), static_cast<long long>(out));
+}
+
+/// The number of partial bias gradients that linear_backward_data keeps: one for each block of rows.
+int64_t most_row_blocks(int64_t tokens) { return std::max<int64_t>(16, ceil_div(tokens, 64)); }
+
+}  // namespace
+
+WorkspaceNeeds linear_needs(const Capacity& capacity) {
+  WorkspaceNeeds needs;
+  needs.shared_floats =
+      static_cast<size_t>(most_row_blocks(capacity.tokens) * std::max<int32_t>(1, capacity.max_width));
+  return needs;
+}
+
+void CpuOperators::linear_forward(const LinearForward& p) {
+  const int64_t tokens = actual_rows(p.tokens, "linear_forward");
+  const int64_t in = p.x.cols, out = p.y.cols;
+  check_weight(p.weight, in, out, "linear_forward");
+  check_matrix(p.x, tokens, in, "linear_forward", "x");
+  check_matrix(p.y, p.tokens.capacity, out, "linear_forward", "y");
+  if (p.aux) check_matrix(p.aux, tokens, out, "linear_forward", "aux");
+  const bool epilogue = p.bias != nullptr || p.activation != Activation::kIdentity || p.aux;
+  const Cut cut(tokens, out);
+  pool_.run(cut.tasks(), [&](int64_t task, int) {
+    const int64_t row = task / cut.col_blocks * cut.rows, col = task % cut.col_blocks * cut.cols;
+    const int64_t rows = std::min(cut.rows, tokens - row), cols = std::min(cut.cols, out - col);
+    float* y = p.y.f32() + row * p.y.stride + col;
+    gemm_.multiply(false, false, rows, cols, in, 1, p.x.f32() + row * p.x.stride, p.x.stride,
+                   p.weight.master + col, p.weight.stride, 0, y, p.y.stride);
+    if (epilogue)
+      kernels_.dense.bias_activation(rows, cols, y, p.y.stride, p.bias != nullptr ? p.bias + col : nullptr,
+                                     p.activation, y, p.y.stride,
+                                     p.aux ? p.aux.f32() + row * p.aux.stride + col : nullptr, p.aux.stride);
+  });
+  zero_rows(p.y, tokens, p.tokens.capacity);
+}
+
+void CpuOperators::linear_backward_data(const LinearBackwardData& p) {
+  const int64_t tokens = actual_rows(p.tokens, "linear_backward_data");
+  const int64_t in = p.dx.cols, out = p.dy.cols;
+  check_weight(p.weight, in, out, "linear_backward_data");
+  check_matrix(p.dy, tokens, out, "linear_backward_data", "dy");
+  check_matrix(p.dx, p.tokens.capacity, in, "linear_backward_data", "dx");
+  const bool derivative = p.activation != Activation::kIdentity;
+  if (derivative) check_matrix(p.aux, tokens, in, "linear_backward_data", "aux");
+  ELECTRA_CHECK_SHAPE(p.into == Into::kWrite || !derivative,
+                      "linear_backward_data: only a layer without activation can be added to");
+  const Cut cut(tokens, in);
+  float* partials =
+      p.d_bias_of_input != nullptr ? scratch(static_cast<size_t>(cut.row_blocks * in)) : nullptr;
+  pool_.run(cut.tasks(), [&](int64_t task, int) {
+    const int64_t block = task / cut.col_blocks;
+    const int64_t row = block * cut.rows, col = task % cut.col_blocks * cut.cols;
+    const int64_t rows = std::min(cut.rows, tokens - row), cols = std::min(cut.cols, in - col);
+    float* dx = p.dx.f32() + row * p.dx.stride + col;
+    gemm_.multiply(false, true, rows, cols, out, 1, p.dy.f32() + row * p.dy.stride, p.dy.stride,
+                   p.weight.master + col * p.weight.stride, p.weight.stride,
+                   p.into == Into::kAdd ? 1.0f : 0.0f, dx, p.dx.stride);
+    if (derivative)
+      kernels_.dense.multiply_elements(rows, cols, dx, p.dx.stride, p.aux.f32() + row * p.aux.stride + col,
+                                       p.aux.stride, dx, p.dx.stride);
+    if (partials != nullptr)
+      kernels_.dense.column_sums(rows, cols, dx, p.dx.stride, false, partials + block * in + col);
+  });
+  if (p.into == Into::kWrite) zero_rows(p.dx, tokens, p.tokens.capacity);
+  if (partials != nullptr && tokens > 0)
+    kernels_.dense.column_sums(cut.row_blocks, in, partials, in, true, p.d_bias_of_input);
+}
+
+void CpuOperators::linear_backward_weight(const LinearBackwardWeight& p) {
+  const int64_t tokens = actual_rows(p.tokens, "linear_backward_weight");
+  const int64_t in = p.x.cols, out = p.dy.cols;
+  check_matrix(p.x, tokens, in, "linear_backward_weight", "x");
+  check_matrix(p.dy, tokens, out, "linear_backward_weight", "dy");
+  ELECTRA_CHECK_SHAPE(p.d_weight != nullptr && p.d_weight_stride >= out,
+                      "linear_backward_weight: d_weight with stride %lld for %lld columns",
+                      static_cast<long long>(p.d_weight_stride), static_cast<long long>(out));
+  if (tokens == 0) return;
+  const WeightTile tile(in, out);
+  const int64_t sums = p.d_bias != nullptr ? ceil_div(out, kSumColumns) : 0;
+  pool_.run(tile.tasks() + sums, [&](int64_t task, int) {
+    if (task >= tile.tasks()) {
+      const int64_t col = (task - tile.tasks()) * kSumColumns;
+      kernels_.dense.column_sums(tokens, std::min(kSumColumns, out - col), p.dy.f32() + col, p.dy.stride,
+                                 true, p.d_bias + col);
+      return;
+    }
+    const int64_t row = task / tile.col_blocks * tile.rows, col = task % tile.col_blocks * tile.cols;
+    gemm_.multiply(true, false, std::min(tile.rows, in - row), std::min(tile.cols, out - col), tokens, 1,
+                   p.x.f32() + row, p.x.stride, p.dy.f32() + col, p.dy.stride, 1,
+                   p.d_weight + row * p.d_weight_stride + col, p.d_weight_stride);
+  });
+}
+
+void CpuOperators::activation_forward(const ActivationForward& p) {
+  const int64_t tokens = actual_rows(p.tokens, "activation_forward");
+  check_matrix(p.x, tokens, p.y.cols, "activation_forward", "x");
+  check_matrix(p.y, p.tokens.capacity, p.y.cols, "activation_forward", "y");
+  if (p.aux) check_matrix(p.aux, tokens, p.y.cols, "activation_forward", "aux");
+  pool_.run(ceil_div(tokens, kElementRows), [&](int64_t task, int) {
+    const int64_t row = task * kElementRows;
+    kernels_.dense.bias_activation(std::min(kElementRows, tokens - row), p.y.cols,
+                                   p.x.f32() + row * p.x.stride, p.x.stride, nullptr, p.activation,
+                                   p.y.f32() + row * p.y.stride, p.y.stride,
+                                   p.aux ? p.aux.f32() + row * p.aux.stride : nullptr, p.aux.stride);
+  });
+  zero_rows(p.y, tokens, p.tokens.capacity);
+}
+
+void CpuOperators::activation_backward(const ActivationBackward& p) {
+  const int64_t tokens = actual_rows(p.tokens, "activation_backward");
+  const int64_t cols = p.dx.cols;
+  check_matrix(p.dy, tokens, cols, "activation_backward", "dy");
+  check_matrix(p.dx, p.tokens.capacity, cols, "activation_backward", "dx");
+  const bool identity = p.activation == Activation::kIdentity;
+  if (!identity) check_matrix(p.aux, tokens, cols, "activation_backward", "aux");
+  pool_.run(ceil_div(tokens, kElementRows), [&](int64_t task, int) {
+    const int64_t row = task * kElementRows, rows = std::min(kElementRows, tokens - row);
+    const float* dy = p.dy.f32() + row * p.dy.stride;
+    float* dx = p.dx.f32() + row * p.dx.stride;
+    if (!identity) {
+      kernels_.dense.multiply_elements(rows, cols, dy, p.dy.stride, p.aux.f32() + row * p.aux.stride,
+                                       p.aux.stride, dx, p.dx.stride);
+    } else if (dx != dy) {
+      for (int64_t r = 0; r < rows; ++r)
+        std::memcpy(dx + r * p.dx.stride, dy + r * p.dy.stride, static_cast<size_t>(cols) * sizeof(float));
+    }
+  });
+  zero_rows(p.dx, tokens, p.tokens.capacity);
+}
+
+}  // namespace electra::cpu
