@@ -1,0 +1,92 @@
+/**
+ * What the addon exports, 1:1. Hand-written; `native/addon` defines it. Only `binding.ts` gets hold of the real thing.
+ *
+ * The first argument of every job is the caller's name for it, for `abort`. Sessions belong to the thread that made them.
+ */
+
+/** A job that has been queued natively. */
+export type NativeJob<T> = Promise<T>;
+
+export interface NativeSession {
+  /** A job of that name is rejected with ERR_ELECTRA_ABORTED, at its turn or between two layers. */
+  abort(id: number): void;
+  /** Drops all jobs with ERR_ELECTRA_DISPOSED; resolves when all memory is free. */
+  close(): Promise<void>;
+}
+
+export interface NativeDeviceInfo {
+  readonly device: string;
+  readonly gemm: string;
+  readonly isa: string;
+  readonly threads: number;
+  readonly precision: "float32" | "bfloat16";
+}
+
+export interface NativeParameterInfo {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly elements: number;
+  readonly decay: boolean;
+}
+
+export interface NativeOutputs {
+  readonly [name: string]: { readonly shape: number[]; readonly data: Float32Array | Int32Array };
+}
+
+export interface NativeStepResult {
+  readonly loss: number;
+  readonly generatorLoss: number;
+  readonly discriminatorLoss: number;
+  readonly generator: {
+    readonly loss: number;
+    readonly weight: number;
+    readonly correct: number;
+    readonly sampledCorrect: number;
+    readonly slots: number;
+  };
+  readonly discriminator: {
+    readonly loss: number;
+    readonly weight: number;
+    readonly truePositive: number;
+    readonly falsePositive: number;
+    readonly trueNegative: number;
+    readonly falseNegative: number;
+  };
+  readonly tokens: number;
+  readonly slots: number;
+  readonly outputs: NativeOutputs;
+  readonly seconds: number;
+}
+
+export interface NativePretrainingSession extends NativeSession {
+  open(id: number): NativeJob<{ info: NativeDeviceInfo; parameters: NativeParameterInfo[] }>;
+  trainStep(
+    id: number,
+    batch: object,
+    options: object,
+  ): NativeJob<NativeStepResult & { readonly gradientNorm: number }>;
+  forwardBackward(id: number, batch: object, options: object): NativeJob<NativeStepResult>;
+  evaluate(id: number, batch: object, options: object): NativeJob<NativeStepResult>;
+  optimizerStep(id: number, options: object): NativeJob<{ gradientNorm: number; seconds: number }>;
+  forward(id: number, batch: object, options: object): NativeJob<NativeOutputs>;
+  /** Fills `target`. */
+  readParameter(id: number, kind: string, name: string, target: Float32Array): NativeJob<undefined>;
+  writeParameter(id: number, kind: string, name: string, data: Float32Array): NativeJob<undefined>;
+  memory(): { parameters: number; activations: number; workspace: number; total: number };
+}
+
+export interface NativeKernelSession extends NativeSession {
+  open(id: number): NativeJob<NativeDeviceInfo>;
+  run(
+    id: number,
+    operator: string,
+    values: object,
+  ): NativeJob<Record<string, Float32Array | Int32Array | number>>;
+}
+
+export interface NativeBinding {
+  readonly version: string;
+  readonly abi: number;
+  readonly PretrainingSession: new (model: object, options: object) => NativePretrainingSession;
+  readonly KernelSession: new (options: object) => NativeKernelSession;
+}
