@@ -66,9 +66,11 @@ int64_t most_row_blocks(int64_t tokens) { return std::max<int64_t>(16, ceil_div(
 }  // namespace
 
 WorkspaceNeeds linear_needs(const Capacity& capacity) {
+  const int64_t tokens =
+      std::max({capacity.tokens, capacity.slots, capacity.lm_rows, int64_t{capacity.batch}});
   WorkspaceNeeds needs;
   needs.shared_floats =
-      static_cast<size_t>(most_row_blocks(capacity.tokens) * std::max<int32_t>(1, capacity.max_width));
+      static_cast<size_t>(most_row_blocks(tokens) * std::max<int32_t>(1, capacity.max_width));
   return needs;
 }
 
