@@ -2,6 +2,7 @@ import { ElectraError } from "../errors.js";
 
 /** Nodes times 256 bytes have to fit 31 bits. */
 const MAX_NODES = 1 << 23;
+const FIRST_SLOTS = 1 << 10;
 
 /**
  * All tokens of a vocabulary as one trie over UTF-8 bytes, for the longest match from the left. The longest match in
@@ -23,16 +24,24 @@ export class PieceTrie {
 
   /** @param tokens the token of every id; the last of equal ones counts, empty ones are left out. */
   constructor(tokens: readonly string[]) {
-    this.#edges = new Int32Array(2 << 16);
-    this.#mask = (1 << 16) - 1;
-    this.#shift = 16;
-    this.#ids = new Int32Array(1 << 15).fill(-1);
+    this.#edges = new Int32Array(2 * FIRST_SLOTS);
+    this.#mask = FIRST_SLOTS - 1;
+    this.#shift = 32 - Math.log2(FIRST_SLOTS);
+    this.#ids = new Int32Array(FIRST_SLOTS / 2).fill(-1);
     const encoder = new TextEncoder();
+    let utf8 = new Uint8Array(256);
+    const insert = (token: string): number => {
+      if (token.length * 3 > utf8.length) utf8 = new Uint8Array(token.length * 3);
+      const { written } = encoder.encodeInto(token, utf8);
+      let node = 0;
+      for (let i = 0; i < written; i++) node = this.#child(node, utf8[i]!);
+      return node;
+    };
     tokens.forEach((token, id) => {
-      const node = this.#insert(encoder.encode(token));
+      const node = insert(token); // may replace the array of ids
       if (node !== 0) this.#ids[node] = id;
     });
-    this.#continuation = this.#insert(encoder.encode("##"));
+    this.#continuation = insert("##");
   }
 
   /**
@@ -75,12 +84,6 @@ export class PieceTrie {
       root = this.#continuation;
     }
     return count;
-  }
-
-  #insert(bytes: Uint8Array): number {
-    let node = 0;
-    for (const byte of bytes) node = this.#child(node, byte);
-    return node;
   }
 
   #child(node: number, byte: number): number {

@@ -3,9 +3,10 @@ export const MAX_CACHED_BYTES = 64;
 
 /** Numbers of an entry: hash, start of the key, key length + 256 · number of ids, the id or the start of the ids. */
 const STRIDE = 4;
-const FIRST_SLOTS = 1 << 12;
-const KEY_BYTES_PER_WORD = 16;
-const IDS_PER_WORD = 4;
+const FIRST_SLOTS = 1 << 10;
+// Room for keys and ids per slot; slots are at most half used, so twice as much per word.
+const KEY_BYTES_PER_SLOT = 8;
+const IDS_PER_SLOT = 2;
 
 /**
  * Words already cut, as bytes → ids, in typed arrays: a look-up makes no object. Memory is bounded: the table doubles
@@ -16,8 +17,8 @@ export class WordCache {
   readonly #capacity: number;
   #slots = new Int32Array(FIRST_SLOTS * STRIDE);
   #mask = FIRST_SLOTS - 1;
-  #keys: Uint8Array;
-  #ids: Int32Array;
+  #keys = new Uint8Array(FIRST_SLOTS * KEY_BYTES_PER_SLOT);
+  #ids = new Int32Array(FIRST_SLOTS * IDS_PER_SLOT);
   #size = 0;
   #keyEnd = 0;
   #idEnd = 0;
@@ -25,8 +26,6 @@ export class WordCache {
   /** @param capacity the most words kept; about 100 bytes each. */
   constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#keys = new Uint8Array(capacity * KEY_BYTES_PER_WORD + MAX_CACHED_BYTES);
-    this.#ids = new Int32Array(capacity * IDS_PER_WORD + MAX_CACHED_BYTES);
   }
 
   /** Number of words in the cache. */
@@ -112,16 +111,24 @@ export class WordCache {
     this.#size = this.#keyEnd = this.#idEnd = 0;
   }
 
+  /** Grows where another word might not fit, up to what the capacity allows; forgets everything beyond that. */
   #makeRoom(): void {
-    const full =
-      this.#size >= this.#capacity ||
+    const crowded =
+      this.#size * 2 > this.#mask ||
       this.#keyEnd + MAX_CACHED_BYTES > this.#keys.length ||
       this.#idEnd + MAX_CACHED_BYTES > this.#ids.length;
-    if (full) this.clear();
-    else if (this.#size * 2 > this.#mask) this.#grow();
+    if (this.#size >= this.#capacity) this.clear();
+    else if (crowded && this.#mask < this.#capacity * 2) this.#grow();
+    else if (crowded) this.clear();
   }
 
   #grow(): void {
+    const keys = new Uint8Array(this.#keys.length * 2);
+    keys.set(this.#keys);
+    this.#keys = keys;
+    const ids = new Int32Array(this.#ids.length * 2);
+    ids.set(this.#ids);
+    this.#ids = ids;
     const old = this.#slots;
     this.#slots = new Int32Array(old.length * 2);
     this.#mask = this.#mask * 2 + 1;

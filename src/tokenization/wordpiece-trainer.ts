@@ -182,8 +182,11 @@ function joinPairs(
       compareByCodePoints(tokens[a.left]!, tokens[b.left]!) ||
       compareByCodePoints(tokens[a.right]!, tokens[b.right]!),
   );
-  /** Adds `sign` times the word's count to each of its pairs; `touched` collects their counts from before. */
-  const tally = (word: number, sign: 1 | -1, touched?: Map<Pair, number>): void => {
+  /**
+   * Adds `sign` times the word's count to each of its pairs, and the word to the lists of those with the piece `added`
+   * (of all if there is none); `touched` collects the counts from before.
+   */
+  const tally = (word: number, sign: 1 | -1, added?: number, touched?: Map<Pair, number>): void => {
     const symbols = spelling[word]!;
     const change = sign * words[word]!.count;
     for (let i = 0; i + 1 < symbols.length; i++) {
@@ -195,7 +198,8 @@ function joinPairs(
       }
       if (touched !== undefined && !touched.has(pair)) touched.set(pair, pair.count);
       pair.count += change;
-      if (sign > 0 && pair.words.at(-1) !== word) pair.words.push(word);
+      const listed = sign < 0 || (added !== undefined && pair.left !== added && pair.right !== added);
+      if (!listed && pair.words.at(-1) !== word) pair.words.push(word);
     }
   };
   for (let word = 0; word < spelling.length; word++) tally(word, 1);
@@ -212,9 +216,9 @@ function joinPairs(
     }
     const touched = new Map<Pair, number>();
     for (const word of new Set(best.words)) {
-      tally(word, -1, touched);
+      tally(word, -1, joined, touched);
       spelling[word] = join(spelling[word]!, best, joined);
-      tally(word, 1, touched);
+      tally(word, 1, joined, touched);
     }
     pairs.delete(best.left * 2 ** 26 + best.right);
     for (const [pair, before] of touched) {
