@@ -174,6 +174,7 @@ test("any lines give what a literal transcription of the specification gives", (
         if (example) expect(example.inputIds.length).toBeLessThanOrEqual(L);
       }
     }),
+    { numRuns: 50 },
   );
 });
 

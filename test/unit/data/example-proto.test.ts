@@ -89,6 +89,7 @@ describe("against an independent protobuf implementation", () => {
           expect(normal(decodeExample(bytes))).toEqual(normal(expected(usable)));
         }
       }),
+      { numRuns: 50 },
     );
   });
 
@@ -113,6 +114,7 @@ describe("against an independent protobuf implementation", () => {
         }
         expect(Object.keys(decoded["features"]?.feature ?? {}).length).toBe(usable.length);
       }),
+      { numRuns: 50 },
     );
   });
 });

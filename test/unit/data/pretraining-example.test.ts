@@ -68,6 +68,7 @@ test("what the encoder writes has the same features as the general encoder, in e
         });
       },
     ),
+    { numRuns: 50 },
   );
 });
 
