@@ -73,7 +73,7 @@ describe("the tokenizer", () => {
           }
         },
       ),
-      { numRuns: 1500 },
+      { numRuns: 500 },
     );
   });
 
@@ -111,7 +111,7 @@ describe("the tokenizer", () => {
         const expected = plainTokenize(text, new Set(tokens), options).map((token) => vocabulary.idOf(token));
         expect([...tokenizer.encodeBytes(bytes)]).toEqual(expected);
       }),
-      { numRuns: 3000 },
+      { numRuns: 2000 },
     );
   });
 

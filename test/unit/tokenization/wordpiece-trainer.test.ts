@@ -100,7 +100,7 @@ describe("the WordPiece trainer", () => {
           expect(trainWordPiece(shuffled, options)).toEqual(trainWordPiece(words, options));
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 100 },
     );
   });
 
@@ -119,7 +119,7 @@ describe("the WordPiece trainer", () => {
           expect(vocabulary.tokens.slice(vocabulary.size - joinedPieces)).toEqual(expected);
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 
