@@ -40,6 +40,23 @@ describe("the tokenizer", () => {
     expect(pieces("Caf\u00e9 Cafe", { lowerCase: false })).toBe("[UNK] Cafe");
   });
 
+  it.each([
+    ["\u0391\u03a3.\u0391", "\u03b1 ##\u03c3 . \u03b1"], // a letter follows beyond the stop: not final
+    ["\u0391\u03a3.", "\u03b1 ##\u03c2 ."],
+    ["a\u2019\u03a3", "a \u2019 \u03c2"], // a letter precedes beyond the apostrophe: final
+    ["\u2019\u03a3", "\u2019 \u03c3"],
+    ["a'\u03a3 \u03a3", "a ' \u03c2 \u03c3"],
+    ["a\u4e2d\u03a3", "a \u4e2d \u03c3"], // an ideograph parts like a space
+  ])("lower-cases the sigmas of %j by all of their piece, punctuation included", (text, expected) => {
+    const vocabulary = Vocabulary.fromTokens([
+      "[UNK]",
+      ..."a\u03b1\u03c3\u03c2.'\u2019\u4e2d",
+      "##\u03c3",
+      "##\u03c2",
+    ]);
+    expect(new Tokenizer({ vocabulary }).tokenize(text).join(" ")).toBe(expected);
+  });
+
   it("limits words to 200 characters, or to another number", () => {
     const vocabulary = Vocabulary.fromTokens(["[UNK]", "a", "##a", "."]);
     const tokenizer = new Tokenizer({ vocabulary });
