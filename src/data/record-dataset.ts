@@ -5,7 +5,7 @@ import { type DataFingerprint, fingerprintFiles } from "./data-fingerprint.js";
 import { manifestName, readManifest } from "./dataset-manifest.js";
 import { FilePool } from "./file-pool.js";
 import { globFiles } from "./glob-files.js";
-import { PretrainingExampleDecoder } from "./pretraining-example.js";
+import { PretrainingExampleDecoder } from "./pretraining-example-decoder.js";
 import { type IndexedFile, type IndexRecordFilesOptions, indexRecordFiles } from "./record-index.js";
 import { invalidRecord, type RecordPlace } from "./record-place.js";
 import { continueLengthsCrc } from "./shard-set.js";

@@ -26,7 +26,7 @@ function setNames(goldenDir) {
 async function checkSet(goldenDir, name) {
   const { decodeExample } = await load("data/example-proto.js");
   const { readRecordFile, readRecords } = await load("data/tfrecord-reader.js");
-  const { PretrainingExampleDecoder } = await load("data/pretraining-example.js");
+  const { PretrainingExampleDecoder } = await load("data/pretraining-example-decoder.js");
   const folder = join(goldenDir, "tfrecord");
   const golden = readJson(join(folder, `${name}.json`));
   const { options } = golden;
@@ -246,7 +246,7 @@ function plain(features) {
 async function readProto(path, length) {
   const { decodeExample } = await load("data/example-proto.js");
   const { readRecords } = await load("data/tfrecord-reader.js");
-  const { PretrainingExampleDecoder } = await load("data/pretraining-example.js");
+  const { PretrainingExampleDecoder } = await load("data/pretraining-example-decoder.js");
   const decoder = new PretrainingExampleDecoder({ maxSeqLength: length, vocabSize: 2 ** 31 - 1 });
   const [{ payload, ...place }] = readRecords(readFileSync(path), path);
   const outcome = { features: undefined, batch: undefined, error: undefined };

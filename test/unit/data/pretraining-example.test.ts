@@ -1,11 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { decodeExample, encodeExample, type FeatureInput } from "../../../src/data/example-proto.js";
-import {
-  featureNames,
-  PretrainingExampleDecoder,
-  PretrainingExampleEncoder,
-} from "../../../src/data/pretraining-example.js";
+import { featureNames, PretrainingExampleEncoder } from "../../../src/data/pretraining-example.js";
+import { PretrainingExampleDecoder } from "../../../src/data/pretraining-example-decoder.js";
 import type { RecordPlace } from "../../../src/data/record-place.js";
 
 const place: RecordPlace = { file: "data/x.tfrecord", record: 17, offset: 4242 };
