@@ -1,0 +1,61 @@
+#!/usr/bin/env node
+// The command line's entry. Plain JavaScript that is committed as it is, so that it also runs where nothing has
+// been compiled yet, and in old versions of Node far enough to say that they are too old.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const scripts = dirname(fileURLToPath(import.meta.url));
+const entry = join(scripts, "..", "dist", "cli", "main.js");
+const args = process.argv.slice(2);
+
+function fail(code, message, hint) {
+  if (args.includes("--json")) {
+    process.stdout.write(`${JSON.stringify({ error: { code, message, hint } }, null, 2)}\n`);
+  }
+  process.stderr.write(`error: ${message}\n  ${hint}\n`);
+  process.exitCode = 1;
+}
+
+/** Compiles the shell and the addon, as the install scripts of npm would have done. */
+function build() {
+  const force = args.includes("--force") ? ["--force"] : [];
+  for (const script of ["prepare.mjs", "install.mjs"]) {
+    // What compilers say is talk: stdout stays empty for data.
+    const options = { stdio: ["ignore", 2, 2], cwd: join(scripts, "..") };
+    const { status, signal, error } = spawnSync(process.execPath, [join(scripts, script), ...force], options);
+    if (error !== undefined || status !== 0) {
+      const how =
+        error !== undefined
+          ? error.message
+          : signal !== null
+            ? `stopped by ${signal}`
+            : `exit code ${status}`;
+      fail("ERR_ELECTRA_BUILD", `scripts/${script} failed (${how})`, "What it printed above says why.");
+      return;
+    }
+  }
+  if (args.includes("--json")) process.stdout.write(`${JSON.stringify({ built: true }, null, 2)}\n`);
+  process.stderr.write("built\n\nNext:\n  npx electra-native doctor\n");
+}
+
+const [major, minor] = process.versions.node.split(".").map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  fail(
+    "ERR_ELECTRA_NODE_VERSION",
+    `electra-native needs Node.js 20.19 or newer, this is ${process.versions.node}`,
+    "Install a newer Node.js: https://nodejs.org/",
+  );
+} else if (args[0] === "build" && !args.includes("--help") && !args.includes("-h")) {
+  build();
+} else if (!existsSync(entry)) {
+  fail(
+    "ERR_ELECTRA_NOT_BUILT",
+    `electra-native is not compiled yet: ${entry} is missing (were install scripts blocked?)`,
+    "Run: npx electra-native build",
+  );
+} else {
+  const { main } = await import(pathToFileURL(entry).href);
+  process.exitCode = await main(args);
+}

@@ -1,0 +1,43 @@
+import type { CommandModule } from "./command-module.js";
+
+/** A command as the top-level help shows it. Its file is loaded when it is named. */
+export interface RegisteredCommand {
+  readonly name: string;
+  readonly summary: string;
+  readonly group: "Data:" | "Training:" | "Using a model:" | "This machine:";
+  readonly load: () => Promise<CommandModule>;
+}
+
+/** All commands in the order of the help. A new one needs a file under `commands/` and an entry here. */
+export const registeredCommands: readonly RegisteredCommand[] = [
+  {
+    name: "build-vocab",
+    summary: "train a WordPiece vocabulary from text",
+    group: "Data:",
+    load: () => import("./commands/build-vocab.js"),
+  },
+  {
+    name: "build-dataset",
+    summary: "turn text into pre-training records",
+    group: "Data:",
+    load: () => import("./commands/build-dataset.js"),
+  },
+  {
+    name: "inspect",
+    summary: "say what a model, checkpoint, dataset or tensor file holds",
+    group: "Using a model:",
+    load: () => import("./commands/inspect.js"),
+  },
+  {
+    name: "build",
+    summary: "compile what the package needs, again if need be",
+    group: "This machine:",
+    load: () => import("./commands/build.js"),
+  },
+  {
+    name: "doctor",
+    summary: "check this machine by trying everything once",
+    group: "This machine:",
+    load: () => import("./commands/doctor.js"),
+  },
+];
