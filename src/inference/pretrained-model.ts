@@ -1,0 +1,228 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { readCompleteCheckpoint } from "../checkpoint/checkpoint-folders.js";
+import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
+import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "../checkpoint/hf-config.js";
+import type { HalfName } from "../checkpoint/hf-layout.js";
+import { loadWeights } from "../checkpoint/load-checkpoint.js";
+import { type ModelFolder, readModelConfig, resolveModelFolder } from "../checkpoint/model-folder.js";
+import { Engine } from "../engine/engine.js";
+import type { DeviceChoice, PretrainingModelConfig } from "../engine/types.js";
+import { ElectraError } from "../errors.js";
+import { Tokenizer } from "../tokenization/tokenizer.js";
+import { Vocabulary } from "../tokenization/vocabulary.js";
+
+/** Options common to everything that runs a trained model. */
+export interface OpenModelOptions {
+  /** Threads of the CPU's operators. Default: all. */
+  readonly threads?: number;
+  /** Default `auto`. */
+  readonly device?: DeviceChoice;
+  readonly signal?: AbortSignal;
+}
+
+/** Ids of the special tokens. */
+export interface SpecialIds {
+  readonly unknown: number;
+  readonly cls: number;
+  readonly sep: number;
+  readonly mask: number;
+}
+
+/** What a half without the other can do, for messages. */
+const abilities: Readonly<Record<HalfName, string>> = {
+  discriminator: "tell replaced words",
+  generator: "fill in masked words",
+};
+
+/**
+ * One half of a pre-trained model in an engine, with the tokenizer it was trained with. Only the half that is needed is
+ * loaded, so a Hugging Face folder with that half alone is enough. Dispose it when done.
+ */
+export class PretrainedModel {
+  readonly half: HalfName;
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+  readonly config: HfConfig;
+  readonly special: SpecialIds;
+  /** Folder that the weights come from. */
+  readonly folder: string;
+  /** Step of the checkpoint, where it is one of ours. */
+  readonly step: number | undefined;
+  /** Tokens that the model reads at once, [CLS] and [SEP] included: the length it was trained with, if that is known. */
+  readonly maxLength: number;
+
+  private constructor(parts: Omit<PretrainedModel, "dispose" | typeof Symbol.asyncDispose>) {
+    this.half = parts.half;
+    this.engine = parts.engine;
+    this.tokenizer = parts.tokenizer;
+    this.config = parts.config;
+    this.special = parts.special;
+    this.folder = parts.folder;
+    this.step = parts.step;
+    this.maxLength = parts.maxLength;
+  }
+
+  /**
+   * Opens a run folder (`models/<name>`, its newest complete checkpoint), a checkpoint, or a Hugging Face folder with
+   * `config.json`, `model.safetensors` and `vocab.txt`.
+   *
+   * @throws ElectraError `ERR_ELECTRA_NO_MODEL`, `ERR_ELECTRA_MODEL_HALF` when the half is not there,
+   *   `ERR_ELECTRA_MODEL_FORMAT`, `ERR_ELECTRA_VOCABULARY_…`, `ERR_ELECTRA_CHECKPOINT_MISMATCH`
+   */
+  static async open(path: string, half: HalfName, options: OpenModelOptions = {}): Promise<PretrainedModel> {
+    const found = await resolveModelFolder(path);
+    const folder = halfFolder(found, half);
+    const config = await readModelConfig(folder);
+    checkConfig(config, folder, half);
+    const { tokenizer, special } = await readTokenizer(folder, config.vocab_size);
+    const trained = await trainedLength(found, folder);
+    const maxLength = Math.min(trained ?? config.max_position_embeddings, config.max_position_embeddings);
+    const engine = await Engine.create({
+      model: modelConfig(config, half, special, maxLength),
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...(options.device === undefined ? {} : { device: options.device }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
+    try {
+      await loadWeights({ folders: { [half]: folder }, parameters: engineParameterStore(engine) });
+    } catch (error) {
+      await engine.dispose();
+      throw error;
+    }
+    const step = found.checkpoint?.step;
+    return new PretrainedModel({ half, engine, tokenizer, config, special, folder, step, maxLength });
+  }
+
+  async dispose(): Promise<void> {
+    await this.engine.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+function halfFolder(found: ModelFolder, half: HalfName): string {
+  const folder = found.halves[half];
+  if (folder !== undefined) return folder;
+  if (found.kind === "tf") {
+    throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${found.path} is a TensorFlow checkpoint`, {
+      hint: "Give a checkpoint of this package, or a Hugging Face folder with config.json and model.safetensors.",
+      exitCode: 2,
+    });
+  }
+  const other: HalfName = half === "generator" ? "discriminator" : "generator";
+  throw new ElectraError(
+    "ERR_ELECTRA_MODEL_HALF",
+    `${found.path} holds no ${half}, only a ${other}: it can ${abilities[other]}, but not ${abilities[half]}`,
+    {
+      hint: `Give a run or checkpoint with a ${half}, or the Hugging Face folder of one.`,
+      exitCode: 2,
+    },
+  );
+}
+
+function checkConfig(config: HfConfig, folder: string, half: HalfName): void {
+  const refuse = (message: string, hint: string): never => {
+    throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${folder}: ${message}`, { hint, exitCode: 2 });
+  };
+  if (half === "generator" && config.model_type === TWO_TOWER_MODEL_TYPE) {
+    refuse(
+      "a generator of two towers reads each side of a word apart and has no [MASK] to fill",
+      "Give a model with a masked-language-model generator.",
+    );
+  }
+  // The weights mean what they were trained with; another epsilon would give slightly other numbers without a word.
+  if (config.layer_norm_eps !== 1e-12) {
+    refuse(
+      `layer_norm_eps is ${config.layer_norm_eps}, the engine computes with 1e-12`,
+      "ELECTRA models have 1e-12.",
+    );
+  }
+}
+
+async function readTokenizer(
+  folder: string,
+  vocabSize: number,
+): Promise<{ tokenizer: Tokenizer; special: SpecialIds }> {
+  const source = join(folder, "vocab.txt");
+  const text = await readFile(source, "utf8").catch((error: unknown) => {
+    throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${source} cannot be read`, {
+      hint: "Put the vocabulary that the model was trained with beside its config.json.",
+      cause: error,
+      exitCode: 2,
+    });
+  });
+  const vocabulary = Vocabulary.parse(text, { source });
+  const [unknown, cls, sep, mask] = vocabulary.require(["[UNK]", "[CLS]", "[SEP]", "[MASK]"]);
+  if (vocabulary.size > vocabSize) {
+    throw new ElectraError(
+      "ERR_ELECTRA_MODEL_FORMAT",
+      `${source} has ${vocabulary.size} tokens, but the model knows ${vocabSize}`,
+      { hint: "This is another model's vocabulary.", exitCode: 2 },
+    );
+  }
+  const settings = await readTokenizerSettings(folder);
+  return { tokenizer: new Tokenizer({ vocabulary, ...settings }), special: { unknown, cls, sep, mask } };
+}
+
+/** How text is normalised; without `tokenizer_config.json` as for the published uncased models. */
+async function readTokenizerSettings(
+  folder: string,
+): Promise<{ readonly lowerCase: boolean; readonly stripAccents: boolean }> {
+  const path = join(folder, "tokenizer_config.json");
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { lowerCase: true, stripAccents: true };
+    throw error;
+  }
+  let fields: { do_lower_case?: unknown; strip_accents?: unknown };
+  try {
+    fields = JSON.parse(text) as typeof fields;
+  } catch (error) {
+    throw new ElectraError(
+      "ERR_ELECTRA_MODEL_FORMAT",
+      `${path}: not valid JSON (${(error as Error).message})`,
+      {
+        cause: error,
+      },
+    );
+  }
+  const lowerCase = fields.do_lower_case !== false;
+  // Left open, accents follow the case, as in the reference and in Hugging Face.
+  return { lowerCase, stripAccents: fields.strip_accents === undefined || fields.strip_accents !== false };
+}
+
+/** `max_seq_length` of the training run: positions behind it have a table row, but were never trained. */
+async function trainedLength(found: ModelFolder, folder: string): Promise<number | undefined> {
+  const training =
+    found.checkpoint?.training ?? (await readCompleteCheckpoint(dirname(folder)).catch(() => undefined));
+  const length = training?.hparams["max_seq_length"];
+  return typeof length === "number" && length >= 3 ? length : undefined;
+}
+
+/** The smallest model of the engine that has this half's variables and no others. */
+function modelConfig(
+  config: HfConfig,
+  half: HalfName,
+  special: SpecialIds,
+  maxLength: number,
+): PretrainingModelConfig {
+  const { model_type, architectures, layer_norm_eps, pad_token_id, ...shape } = config;
+  return {
+    ...(half === "generator"
+      ? { objective: "mlm", generator_kind: "shared" }
+      : { objective: "electra", generator_kind: "uniform" }),
+    discriminator: shape,
+    mask_prob: 0.15,
+    max_seq_length: maxLength,
+    // Every position may be asked for.
+    max_predictions_per_seq: maxLength,
+    cls_id: special.cls,
+    sep_id: special.sep,
+    mask_id: special.mask,
+  };
+}
