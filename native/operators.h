@@ -506,7 +506,9 @@ struct AdamUpdate {
   float* v = nullptr;
   const Segment* segments = nullptr;  ///< device memory
   int32_t segment_count = 0;
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-6f;
+  /// Double, because 1 − β is rounded to f32 from the exact β, as in the reference: 1 − 0.999f would be 1.3e-5 off, and
+  /// v with it.
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-6;
   const StepScalars* scalars = nullptr;
 };
 

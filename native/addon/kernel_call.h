@@ -53,9 +53,9 @@ class KernelCall {
   }
   int64_t count(const char* name) const;
   int64_t count(const char* name, int64_t fallback) const { return numbers.count(name) ? count(name) : fallback; }
-  float real(const char* name, float fallback) const {
+  double real(const char* name, double fallback) const {
     const auto found = numbers.find(name);
-    return found == numbers.end() ? fallback : static_cast<float>(found->second);
+    return found == numbers.end() ? fallback : found->second;
   }
   bool flag(const char* name) const {
     const auto found = numbers.find(name);

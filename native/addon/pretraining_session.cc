@@ -151,9 +151,9 @@ OptimizerOptions read_optimizer(Napi::Value value) {
   OptimizerOptions options;
   options.learning_rate = static_cast<float>(fields.number("learningRate"));
   options.max_gradient_norm = fields.real("maxGradientNorm", options.max_gradient_norm);
-  options.beta1 = fields.real("beta1", options.beta1);
-  options.beta2 = fields.real("beta2", options.beta2);
-  options.epsilon = fields.real("epsilon", options.epsilon);
+  options.beta1 = fields.number("beta1", options.beta1);
+  options.beta2 = fields.number("beta2", options.beta2);
+  options.epsilon = fields.number("epsilon", options.epsilon);
   return options;
 }
 

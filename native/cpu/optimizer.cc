@@ -89,8 +89,10 @@ void CpuOperators::adam_update(const AdamUpdate& p) {
       s.m = p.m + from;
       s.v = p.v + from;
       s.count = to - from;
-      s.beta1 = p.beta1;
-      s.beta2 = p.beta2;
+      s.beta1 = static_cast<float>(p.beta1);
+      s.rest1 = static_cast<float>(1 - p.beta1);
+      s.beta2 = static_cast<float>(p.beta2);
+      s.rest2 = static_cast<float>(1 - p.beta2);
       s.epsilon = p.epsilon;
       s.clip = p.scalars->clip_scale;
       s.learning_rate = p.scalars->learning_rate * segment->learning_rate_scale;

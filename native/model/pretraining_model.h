@@ -51,7 +51,7 @@ struct StepResult {
 struct OptimizerOptions {
   float learning_rate = 0;
   float max_gradient_norm = 1;
-  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-6f;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-6;
 };
 
 struct OptimizerResult {

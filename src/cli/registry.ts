@@ -23,10 +23,22 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/build-dataset.js"),
   },
   {
+    name: "pretrain",
+    summary: "pre-train a model, continue one, or evaluate it",
+    group: "Training:",
+    load: () => import("./commands/pretrain.js"),
+  },
+  {
     name: "inspect",
     summary: "say what a model, checkpoint, dataset or tensor file holds",
     group: "Using a model:",
     load: () => import("./commands/inspect.js"),
+  },
+  {
+    name: "bench",
+    summary: "time a pre-training step on this machine",
+    group: "This machine:",
+    load: () => import("./commands/bench.js"),
   },
   {
     name: "build",

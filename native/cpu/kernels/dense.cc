@@ -1,5 +1,9 @@
 #include "dense.h"
 
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
 #include "dense_head.h"
 #include "math.h"
 #include "matmul.h"
@@ -21,9 +25,8 @@ struct GeluTanh {
 };
 struct Relu {
   ELECTRA_VECTOR_INLINE vf apply(vf x, vf* derivative) {
-    const vi positive = x > 0.0f;
-    *derivative = positive ? splat(1.0f) : splat(0.0f);
-    return x <= 0.0f ? splat(0.0f) : x;  // NaN stays NaN
+    *derivative = select(x > 0.0f, splat(1.0f), splat(0.0f));
+    return select(x <= 0.0f, splat(0.0f), x);  // NaN stays NaN
   }
 };
 struct Tanh {
@@ -137,23 +140,26 @@ void add(int64_t count, const float* x, float* y) {
   for (int64_t i = whole; i < count; ++i) y[i] += x[i];
 }
 
-using vd8 = double __attribute__((vector_size(64)));
-using vf8 = float __attribute__((vector_size(32)));
+constexpr int kDoubles = ELECTRA_PIECE_BYTES / 8;
+using doubles = double __attribute__((vector_size(ELECTRA_PIECE_BYTES)));
+using half_floats = float __attribute__((vector_size(ELECTRA_PIECE_BYTES / 2)));
 
 double sum_of_squares(int64_t count, const float* g) {
-  vd8 s0 = {}, s1 = {};
+  constexpr int kParts = kLanes / kDoubles;
+  doubles part[kParts] = {};
   const int64_t whole = count / kLanes * kLanes;
   for (int64_t i = 0; i < whole; i += kLanes) {
-    vf8 low, high;
-    std::memcpy(&low, g + i, sizeof(low));
-    std::memcpy(&high, g + i + 8, sizeof(high));
-    const vd8 a = __builtin_convertvector(low, vd8), b = __builtin_convertvector(high, vd8);
-    s0 += a * a;
-    s1 += b * b;
+#pragma GCC unroll 8
+    for (int j = 0; j < kParts; ++j) {
+      half_floats x;
+      std::memcpy(&x, g + i + j * kDoubles, sizeof(x));
+      const doubles d = __builtin_convertvector(x, doubles);
+      part[j] += d * d;
+    }
   }
-  s0 += s1;
   double total = 0;
-  for (int i = 0; i < 8; ++i) total += s0[i];
+  for (int j = 0; j < kParts; ++j)
+    for (int i = 0; i < kDoubles; ++i) total += part[j][i];
   for (int64_t i = whole; i < count; ++i) total += static_cast<double>(g[i]) * static_cast<double>(g[i]);
   return total;
 }
@@ -163,19 +169,26 @@ ELECTRA_VECTOR_INLINE vf square_root(vf x) {
   return reinterpret_cast<vf>(_mm512_maskz_sqrt_ps(0xFFFF, reinterpret_cast<__m512>(x)));
 #else
   vf y;
-  for (int i = 0; i < kLanes; ++i) y[i] = __builtin_sqrtf(x[i]);
+  for (int p = 0; p < vf::kPieces; ++p) {
+#if defined(__AVX2__)
+    y.piece[p] = _mm256_sqrt_ps(x.piece[p]);
+#elif defined(__SSE2__)
+    y.piece[p] = _mm_sqrt_ps(x.piece[p]);
+#else
+    for (int i = 0; i < vf::kWidth; ++i) y.piece[p][i] = __builtin_sqrtf(x.piece[p][i]);
+#endif
+  }
   return y;
 #endif
 }
 
 void adam(const AdamStretch& s) {
-  const float rest1 = 1 - s.beta1, rest2 = 1 - s.beta2;
   for (int64_t i = 0; i < s.count; i += kLanes) {
     const int n = static_cast<int>(s.count - i < kLanes ? s.count - i : kLanes);
     const bool whole = n == kLanes;
     const vf g = (whole ? load(s.gradient + i) : load_part(s.gradient + i, n)) * s.clip;
-    const vf m = (whole ? load(s.m + i) : load_part(s.m + i, n)) * s.beta1 + g * rest1;
-    const vf v = (whole ? load(s.v + i) : load_part(s.v + i, n)) * s.beta2 + g * g * rest2;
+    const vf m = (whole ? load(s.m + i) : load_part(s.m + i, n)) * s.beta1 + g * s.rest1;
+    const vf v = (whole ? load(s.v + i) : load_part(s.v + i, n)) * s.beta2 + g * g * s.rest2;
     const vf w = whole ? load(s.parameters + i) : load_part(s.parameters + i, n);
     const vf update = m / (square_root(v) + s.epsilon) + w * s.decay;
     const vf next = w - update * s.learning_rate;

@@ -57,6 +57,7 @@ struct AdamStretch {
   float* v = nullptr;
   int64_t count = 0;
   float beta1 = 0, beta2 = 0, epsilon = 0, clip = 1, learning_rate = 0, decay = 0;
+  float rest1 = 0, rest2 = 0;  ///< 1 − beta, rounded once
 };
 
 struct DenseKernels {

@@ -1,0 +1,101 @@
+import { Engine } from "../engine/engine.js";
+import type { Batch, CpuSettings, DeviceChoice, EngineInfo } from "../engine/types.js";
+import { resolvePretrainingHparams } from "../hparams/pretraining-hparams.js";
+import { SeededRandom } from "../metrics/seeded-random.js";
+import { pretrainingModelConfig } from "../pretraining/model-config.js";
+
+export interface StepBenchmarkOptions extends CpuSettings {
+  readonly modelSize: "small" | "base" | "large";
+  /** Rows of a batch. */
+  readonly batchSize: number;
+  /** Tokens of a row; all of them real. */
+  readonly maxSeqLength: number;
+  /** Steps that are timed. Default 10. */
+  readonly steps?: number;
+  /** Steps before the clock runs. Default 3. */
+  readonly warmupSteps?: number;
+  readonly device?: DeviceChoice;
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface StepBenchmark {
+  readonly model_size: string;
+  readonly batch_size: number;
+  readonly max_seq_length: number;
+  readonly threads: number;
+  readonly steps: number;
+  /** From the median. */
+  readonly tokens_per_s: number;
+  /** Median. */
+  readonly sec_per_step: number;
+  readonly sec_per_step_min: number;
+  readonly sec_per_step_max: number;
+  /** Highest resident memory of the process, MiB. */
+  readonly peak_mb: number;
+  readonly parameters: number;
+  readonly info: EngineInfo;
+}
+
+/**
+ * Times whole pre-training steps: masking, generator, Gumbel sampling over the whole vocabulary, discriminator, both
+ * backward passes, clipping and Adam; dropout 0.1, random ids without padding, fresh masks each step. It is the same call
+ * that `pretrain` makes. The generator is a quarter of the discriminator's width (base: a third, as published).
+ */
+export async function benchmarkStep(options: StepBenchmarkOptions): Promise<StepBenchmark> {
+  const { modelSize, batchSize, maxSeqLength, steps = 10, warmupSteps = 3, seed = 1, signal } = options;
+  const { hparams } = resolvePretrainingHparams({
+    dataDir: ".",
+    modelName: "bench",
+    hparams: {
+      model_size: modelSize,
+      max_seq_length: maxSeqLength,
+      train_batch_size: batchSize,
+      ...(modelSize === "base" ? { generator_hidden_size: 1 / 3 } : {}),
+    },
+  });
+  const engine = await Engine.create({
+    ...options,
+    model: pretrainingModelConfig(hparams, { cls: 101, sep: 102, mask: 103 }),
+    seed,
+  });
+  try {
+    const batch = randomBatch(batchSize, maxSeqLength, seed);
+    const seconds: number[] = [];
+    for (let step = 0; step < warmupSteps + steps; step++) {
+      signal?.throwIfAborted();
+      const started = performance.now();
+      await engine.trainStep(batch, { step, learningRate: 5e-4 });
+      if (step >= warmupSteps) seconds.push((performance.now() - started) / 1000);
+    }
+    seconds.sort((a, b) => a - b);
+    const median = (seconds[(seconds.length - 1) >> 1]! + seconds[seconds.length >> 1]!) / 2;
+    return {
+      model_size: modelSize,
+      batch_size: batchSize,
+      max_seq_length: maxSeqLength,
+      threads: engine.info.threads,
+      steps,
+      tokens_per_s: (batchSize * maxSeqLength) / median,
+      sec_per_step: median,
+      sec_per_step_min: seconds[0]!,
+      sec_per_step_max: seconds.at(-1)!,
+      peak_mb: process.resourceUsage().maxRSS / 1024,
+      parameters: engine.parameters().reduce((sum, { elements }) => sum + elements, 0),
+      info: engine.info,
+    };
+  } finally {
+    await engine.dispose();
+  }
+}
+
+/** Ids of ordinary words of the 30522-word vocabulary, every row full. */
+function randomBatch(rows: number, length: number, seed: number): Batch {
+  const random = new SeededRandom(seed);
+  return {
+    rows,
+    length,
+    inputIds: Int32Array.from({ length: rows * length }, () => 1000 + random.below(29_000)),
+    lengths: new Int32Array(rows).fill(length),
+  };
+}

@@ -1,0 +1,48 @@
+/**
+ * electra-native: pre-train, evaluate and use ELECTRA text encoders from Node.js.
+ *
+ * @module
+ */
+export { benchmarkStep, type StepBenchmark, type StepBenchmarkOptions } from "./bench/step-benchmark.js";
+export { saveCheckpoint } from "./checkpoint/checkpoint.js";
+export { type CheckpointInfo, findLatestCheckpoint } from "./checkpoint/checkpoint-folders.js";
+export { loadCheckpoint, loadWeights } from "./checkpoint/load-checkpoint.js";
+export { SafetensorsReader, writeSafetensors } from "./checkpoint/safetensors.js";
+export { type Batch as LoadedBatch, BatchLoader } from "./data/batch-loader.js";
+export { buildDataset } from "./data/dataset-builder.js";
+export { RecordDataset } from "./data/record-dataset.js";
+export { splitRecords } from "./data/record-split.js";
+export { Engine } from "./engine/engine.js";
+export type * from "./engine/types.js";
+export { ElectraError } from "./errors.js";
+export { learningRateAt } from "./hparams/learning-rate.js";
+export {
+  type PretrainingHparams,
+  type ResolvedPretraining,
+  resolvePretrainingHparams,
+} from "./hparams/pretraining-hparams.js";
+export { pretrainingJsonSchema } from "./hparams/pretraining-json-schema.js";
+export { pretrainingVariables } from "./hparams/pretraining-variables.js";
+export {
+  discriminatorConfig,
+  generatorConfig,
+  type TransformerConfig,
+} from "./hparams/transformer-config.js";
+export { bootstrapAuc } from "./metrics/bootstrap-auc.js";
+export { PretrainingMetrics, type PretrainingMetricValues } from "./metrics/pretraining-metrics.js";
+export { rankAuc } from "./metrics/rank-auc.js";
+export { unigramCrossEntropy } from "./metrics/unigram-cross-entropy.js";
+export { type EvaluatePretrainingOptions, evaluatePretraining } from "./pretraining/evaluate.js";
+export { type MaskingIds, pretrainingModelConfig } from "./pretraining/model-config.js";
+export {
+  type PretrainOptions,
+  type PretrainResult,
+  type PretrainStart,
+  pretrain,
+} from "./pretraining/pretrain.js";
+export type { EventSink } from "./telemetry/event-sink.js";
+export type { RunEvent } from "./telemetry/run-event.js";
+export { TerminalSink } from "./telemetry/terminal-sink.js";
+export { Tokenizer } from "./tokenization/tokenizer.js";
+export { Vocabulary } from "./tokenization/vocabulary.js";
+export { trainWordPiece } from "./tokenization/wordpiece-trainer.js";
