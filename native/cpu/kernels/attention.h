@@ -51,12 +51,13 @@ struct AttentionHead {
   float* scratch = nullptr;  ///< attention_scratch_floats(tokens, head_size), 64-byte aligned
 };
 
-/// Scratch that any of the kernels needs for a row of `tokens`.
+/// Scratch that any of the kernels needs for a row of `tokens`: the backward pass packs queries, their gradients and those
+/// of the context for the whole row, and keys and values for 128 keys; either pass has a tile of scores for all keys.
 inline constexpr size_t attention_scratch_floats(int64_t tokens, int64_t head_size) {
-  const int64_t keys = (tokens + 63) / 64 * 64;
+  const int64_t rows = (tokens + 127) / 128 * 128;
   const int64_t width = (head_size + 15) / 16 * 16;
-  return static_cast<size_t>(5 * keys * width + 3 * kQueryBlock * width + 2 * kQueryBlock * (keys + 16) +
-                             kQueryBlock * (keys / 32 + 1) + 64);
+  return static_cast<size_t>((3 * rows + 5 * 128 + 2 * kQueryBlock) * width + kQueryBlock * (rows + rows / 32 + 192) +
+                             2 * rows + 256);
 }
 
 struct AttentionKernels {
