@@ -78,7 +78,7 @@ describe("a safetensors file", () => {
           await reader.close();
         }
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   });
 
@@ -252,7 +252,7 @@ describe("a damaged safetensors file", () => {
         expect(total).toBeLessThanOrEqual(bytes.length);
         await reader.close();
       }),
-      { numRuns: 300 },
+      { numRuns: 200 },
     );
   });
 
