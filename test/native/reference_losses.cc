@@ -18,7 +18,7 @@ double log_sum_exp_of(const std::vector<double>& z) {
 }
 
 double binary_loss(double d, double y) {
-  return std::max(d, 0.0) - d * y + std::log(1 + std::exp(-std::fabs(d)));
+  return std::max(d, 0.0) - d * y + std::log1p(std::exp(-std::fabs(d)));
 }
 double sigmoid(double d) { return 1 / (1 + std::exp(-d)); }
 double or_one(const View& v, int64_t i) { return v ? v[i] : 1; }
