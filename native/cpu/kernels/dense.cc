@@ -164,23 +164,23 @@ double sum_of_squares(int64_t count, const float* g) {
   return total;
 }
 
-ELECTRA_VECTOR_INLINE vf square_root(vf x) {
 #if defined(__AVX512F__)
+ELECTRA_VECTOR_INLINE vf square_root(vf x) {
   return reinterpret_cast<vf>(_mm512_maskz_sqrt_ps(0xFFFF, reinterpret_cast<__m512>(x)));
+}
 #else
-  vf y;
-  for (int p = 0; p < vf::kPieces; ++p) {
+ELECTRA_VECTOR_INLINE vf::Piece square_root(vf::Piece x) {
 #if defined(__AVX2__)
-    y.piece[p] = _mm256_sqrt_ps(x.piece[p]);
+  return _mm256_sqrt_ps(x);
 #elif defined(__SSE2__)
-    y.piece[p] = _mm_sqrt_ps(x.piece[p]);
+  return _mm_sqrt_ps(x);
 #else
-    for (int i = 0; i < vf::kWidth; ++i) y.piece[p][i] = __builtin_sqrtf(x.piece[p][i]);
-#endif
-  }
-  return y;
+  for (int i = 0; i < vf::kWidth; ++i) x[i] = __builtin_sqrtf(x[i]);
+  return x;
 #endif
 }
+ELECTRA_VECTOR_INLINE vf square_root(vf x) { ELECTRA_EACH_PIECE(vf, square_root(x.piece[p])); }
+#endif
 
 void adam(const AdamStretch& s) {
   for (int64_t i = 0; i < s.count; i += kLanes) {

@@ -17,9 +17,18 @@ ELECTRA_VECTOR_INLINE bool any(vi mask) {
 #if defined(__AVX512F__)
   return _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)) != 0;
 #else
-  uint64_t words[8];
-  std::memcpy(words, &mask, sizeof(words));
-  return (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7]) != 0;
+#if ELECTRA_PIECE_BYTES == 32
+  const vi::Piece all = mask.piece[0] | mask.piece[1];
+#else
+  const vi::Piece all = (mask.piece[0] | mask.piece[1]) | (mask.piece[2] | mask.piece[3]);
+#endif
+#if defined(__AVX2__)
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(all)) != 0;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(reinterpret_cast<__m128>(all)) != 0;
+#else
+  return (all[0] | all[1] | all[2] | all[3]) != 0;
+#endif
 #endif
 }
 
@@ -42,7 +51,7 @@ ELECTRA_VECTOR_INLINE Peak add_bias(const float* values, const float* bias, int6
     vf v = load(values + c);
     if (bias != nullptr) v += load(bias + c);
     store(z + c, v);
-    index = v > best ? column : index;
+    index = select(v > best, column, index);
     best = vmax(v, best);  // a NaN is passed over; the sum of exponentials will show it
     column += kLanes;
   }
@@ -50,9 +59,9 @@ ELECTRA_VECTOR_INLINE Peak add_bias(const float* values, const float* bias, int6
     const int n = static_cast<int>(columns - c);
     vf v = load_part(values + c, n);
     if (bias != nullptr) v += load_part(bias + c, n);
-    v = lane_numbers() < n ? v : splat(-kInfinity);
+    v = select(lane_numbers() < n, v, splat(-kInfinity));
     store(z + c, v);
-    index = v > best ? column : index;
+    index = select(v > best, column, index);
     best = vmax(v, best);
     c += kLanes;
   }
@@ -70,7 +79,9 @@ ELECTRA_VECTOR_INLINE vf gumbel(vf u) { return -vlog(-vlog(u + 1e-9f) + 1e-9f); 
 /// The uniforms of columns c … c + 63: from the stream, or the recorded ones.
 ELECTRA_VECTOR_INLINE void drawn_uniforms(const PhiloxStream& stream, uint64_t block, vf* u) {
   const PhiloxVectors w = philox16(stream, block);
-  // Lane i of word w is column 4 i + w: interleave words 0 and 1, 2 and 3, then the pairs.
+  // Lane i of word w is column 4 i + w.
+#if defined(__AVX512F__)
+  // Interleave words 0 and 1, 2 and 3, then the pairs.
   constexpr vi low = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
   constexpr vi high = {8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   constexpr vi low_pairs = {0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23};
@@ -83,6 +94,29 @@ ELECTRA_VECTOR_INLINE void drawn_uniforms(const PhiloxStream& stream, uint64_t b
   u[1] = uniform_open16(__builtin_shuffle(a0, b0, high_pairs));
   u[2] = uniform_open16(__builtin_shuffle(a1, b1, low_pairs));
   u[3] = uniform_open16(__builtin_shuffle(a1, b1, high_pairs));
+#else
+  // A 4 x 4 transposition for every four blocks.
+  using quad = uint32_t __attribute__((vector_size(16)));
+  quad words[4][4], columns[16];
+  std::memcpy(words, &w, sizeof(words));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const quad a = __builtin_shufflevector(words[0][i], words[1][i], 0, 4, 1, 5);
+    const quad b = __builtin_shufflevector(words[0][i], words[1][i], 2, 6, 3, 7);
+    const quad c = __builtin_shufflevector(words[2][i], words[3][i], 0, 4, 1, 5);
+    const quad d = __builtin_shufflevector(words[2][i], words[3][i], 2, 6, 3, 7);
+    columns[4 * i] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    columns[4 * i + 1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    columns[4 * i + 2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    columns[4 * i + 3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    vu part;
+    std::memcpy(&part, columns + 4 * i, sizeof(part));
+    u[i] = uniform_open16(part);
+  }
+#endif
 }
 ELECTRA_VECTOR_INLINE void given_uniforms(const float* given, int64_t left, vf* u) {
   for (int i = 0; i < 4; ++i) {
@@ -113,11 +147,11 @@ struct SlotDraw {
   float reach = kInfinity;  // e^(maximum − best) with the margin
 
   static inline __attribute__((always_inline)) void step(SlotDraw& d, int64_t c, vf u) {
-    if (d.shortcut && !any(!(load(d.exponentials + c) * d.reach + 1e-6f < 1.0f - u))) return;
+    if (d.shortcut && !any(~(load(d.exponentials + c) * d.reach + 1e-6f < 1.0f - u))) return;
     vf y = load(d.z + c);
     if (d.temperature != 1.0f) y /= splat(d.temperature);
     if (d.target >= c && d.target < c + kLanes)
-      y = lane_numbers() == static_cast<int32_t>(d.target - c) ? y - 1000.0f : y;
+      y = select(lane_numbers() == static_cast<int32_t>(d.target - c), y - 1000.0f, y);
     y += gumbel(u);
     if (!any(y > d.best)) return;
     float lanes[kLanes];

@@ -13,17 +13,8 @@ __attribute__((always_inline)) inline vf keep_lanes(vf x, uint32_t bits) {
   return reinterpret_cast<vf>(
       _mm512_maskz_mov_ps(static_cast<__mmask16>(bits), reinterpret_cast<__m512>(x)));
 #else
-  using piece = int32_t __attribute__((vector_size(ELECTRA_PIECE_BYTES)));
-  constexpr int kPieces = 64 / ELECTRA_PIECE_BYTES;
   const vi flags = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-  piece flag[kPieces];
-  piece value[kPieces];
-  std::memcpy(flag, &flags, 64);
-  std::memcpy(value, &x, 64);
-  const piece all = piece{} + static_cast<int32_t>(bits);
-  for (int i = 0; i < kPieces; ++i) value[i] &= (all & flag[i]) == flag[i];
-  std::memcpy(&x, value, 64);
-  return x;
+  return as_float(as_int(x) & ((splat_i(static_cast<int32_t>(bits)) & flags) == flags));
 #endif
 }
 

@@ -1,9 +1,10 @@
 #pragma once
-// Elementary functions of sixteen floats. Only for files that are compiled once per instruction set: everything lives in
-// that level's namespace, so that the linker can never pick another level's copy.
+// Elementary functions of sixteen floats. Only for files that are compiled once per instruction set:
+// everything lives in that level's namespace, so that the linker can never pick another level's copy.
 //
-// All polynomials are minimax fits of our own (iterated weighted least squares on the relative error of the result).
-// Errors against float64, over the whole range: vexp, vlog, verf, vtanh below 2 ulp; the GELU pairs below 1.5e-7 · max(1, |x|).
+// All polynomials are minimax fits of our own (iterated weighted least squares on the relative error of the
+// result). Errors against float64, over the whole range: vexp, vlog, verf, vtanh below 2 ulp; the GELU pairs
+// below 1.5e-7 · max(1, |x|).
 
 #include "../simd.h"
 
@@ -13,10 +14,6 @@
 
 namespace electra::cpu::ELECTRA_ISA {
 
-#define ELECTRA_VECTOR_INLINE static inline __attribute__((always_inline, unused))
-
-ELECTRA_VECTOR_INLINE vi as_int(vf x) { return reinterpret_cast<vi>(x); }
-ELECTRA_VECTOR_INLINE vf as_float(vi x) { return reinterpret_cast<vf>(x); }
 ELECTRA_VECTOR_INLINE vf vabs(vf x) { return as_float(as_int(x) & 0x7fffffff); }
 /// |magnitude| with the sign bit of `sign`.
 ELECTRA_VECTOR_INLINE vf copy_sign(vf magnitude, vf sign) {
@@ -25,31 +22,35 @@ ELECTRA_VECTOR_INLINE vf copy_sign(vf magnitude, vf sign) {
 /// x < limit ? x : limit, and NaN stays NaN (min and max of simd.h drop it).
 ELECTRA_VECTOR_INLINE vf at_most(vf x, float limit) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_maskz_min_ps(0xFFFF, _mm512_set1_ps(limit), reinterpret_cast<__m512>(x)));
+  return reinterpret_cast<vf>(
+      _mm512_maskz_min_ps(0xFFFF, _mm512_set1_ps(limit), reinterpret_cast<__m512>(x)));
 #else
-  return splat(limit) < x ? splat(limit) : x;
+  return select(x > limit, splat(limit), x);
 #endif
 }
 ELECTRA_VECTOR_INLINE vf at_least(vf x, float limit) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_maskz_max_ps(0xFFFF, _mm512_set1_ps(limit), reinterpret_cast<__m512>(x)));
+  return reinterpret_cast<vf>(
+      _mm512_maskz_max_ps(0xFFFF, _mm512_set1_ps(limit), reinterpret_cast<__m512>(x)));
 #else
-  return splat(limit) > x ? splat(limit) : x;
+  return select(x < limit, splat(limit), x);
 #endif
 }
 /// The larger and the smaller of two, as one instruction: the second operand where one of them is NaN.
 ELECTRA_VECTOR_INLINE vf vmax(vf a, vf b) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_maskz_max_ps(0xFFFF, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  return reinterpret_cast<vf>(
+      _mm512_maskz_max_ps(0xFFFF, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
 #else
-  return a > b ? a : b;
+  return max(a, b);
 #endif
 }
 ELECTRA_VECTOR_INLINE vf vmin(vf a, vf b) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_maskz_min_ps(0xFFFF, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
+  return reinterpret_cast<vf>(
+      _mm512_maskz_min_ps(0xFFFF, reinterpret_cast<__m512>(a), reinterpret_cast<__m512>(b)));
 #else
-  return a < b ? a : b;
+  return min(a, b);
 #endif
 }
 
@@ -69,7 +70,8 @@ ELECTRA_VECTOR_INLINE vf vexp(vf x) {
   p = p * r + 5.0000000680e-01f;
   p = p * (r * r) + r + 1.0f;
 #if defined(__AVX512F__)
-  return reinterpret_cast<vf>(_mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(n)));
+  return reinterpret_cast<vf>(
+      _mm512_maskz_scalef_ps(0xFFFF, reinterpret_cast<__m512>(p), reinterpret_cast<__m512>(n)));
 #else
   // 2ⁿ in two factors: n reaches −150 and 129, one exponent field does not.
   const vi whole = as_int(t) - 0x4b400000;
@@ -81,7 +83,7 @@ ELECTRA_VECTOR_INLINE vf vexp(vf x) {
 /// log(x) for 0 < x < infinity and normal, where the caller knows that it is. x = 2ᵉ · m with m in [√½, √2).
 ELECTRA_VECTOR_INLINE vf vlog_normal(vf x) {
   const vi shifted = as_int(x) - 0x3f3504f3;
-  const vf e = __builtin_convertvector(shifted >> 23, vf);
+  const vf e = to_float(shifted >> 23);
   const vf f = as_float((shifted & 0x007fffff) + 0x3f3504f3) - 1.0f;
   vf p = f * 6.7465968905e-02f + -1.1676041158e-01f;
   p = p * f + 1.1888390580e-01f;
@@ -103,8 +105,8 @@ ELECTRA_VECTOR_INLINE vf vlog(vf x) {
   const vi bits = as_int(x);
   const vi ordinary = (bits >= 0x00800000) & (bits < 0x7f800000);
   const vi tiny = (bits & 0x7fffffff) < 0x00800000;  // zero or a denormal, of either sign
-  const vf special = tiny ? splat(-__builtin_inff()) : (bits == 0x7f800000 ? x : splat(__builtin_nanf("")));
-  return ordinary ? vlog_normal(x) : special;
+  const vf beyond = select(bits == 0x7f800000, x, splat(__builtin_nanf("")));
+  return select(ordinary, vlog_normal(x), select(tiny, splat(-__builtin_inff()), beyond));
 }
 
 /// erf(x): x + x · P(x²) below 1, 1 − exp(−|x| · Q(|x|)) above.
@@ -125,7 +127,7 @@ ELECTRA_VECTOR_INLINE vf verf(vf x) {
   q = q * z + 6.3501400981e-01f;
   q = q * z + 1.1286829068e+00f;
   const vf large = copy_sign(1.0f - vexp(-z * q), x);
-  return vabs(x) < 1.0f ? small : large;
+  return select(vabs(x) < 1.0f, small, large);
 }
 
 /// tanh(x): x + x³ · P(x²) below 0.63, 1 − 2 / (e^(2|x|) + 1) above.
@@ -139,7 +141,7 @@ ELECTRA_VECTOR_INLINE vf vtanh(vf x) {
   const vf small = p * s * x + x;
   const vf z = at_most(vabs(x), 10.0f);
   const vf large = copy_sign(1.0f - 2.0f / (vexp(z + z) + 1.0f), x);
-  return vabs(x) < 0.63f ? small : large;
+  return select(vabs(x) < 0.63f, small, large);
 }
 
 /// GELU x · Φ(x) (Hendrycks & Gimpel 2016) and its derivative Φ(x) + x · φ(x). One exponential serves both:
@@ -157,7 +159,7 @@ ELECTRA_VECTOR_INLINE vf gelu_erf(vf x, vf* derivative) {
   p = p * u + 1.1203559419e-01f;
   p = p * u + 1.1168480981e-01f;
   const vf tail = e * (p * u);
-  const vf cdf = x > 0.0f ? 1.0f - tail : tail;
+  const vf cdf = select(x > 0.0f, 1.0f - tail, tail);
   *derivative = cdf + x * e * 0.398942280401f;
   return x * cdf;
 }
@@ -167,8 +169,8 @@ ELECTRA_VECTOR_INLINE vf gelu_tanh(vf x, vf* derivative) {
   const vf x2 = x * x;
   const vf a2 = x * (x2 * 0.0713548162726f + 1.59576912161f);  // 2a
   const vf e = vexp(-vabs(a2));
-  const vf small = e / (e + 1.0f);                         // σ(−|2a|)
-  const vf sigma = a2 > 0.0f ? 1.0f - small : small;
+  const vf small = e / (e + 1.0f);  // σ(−|2a|)
+  const vf sigma = select(a2 > 0.0f, 1.0f - small, small);
   *derivative = sigma + x * (small - small * small) * (x2 * 0.214064448818f + 1.59576912161f);
   return x * sigma;
 }

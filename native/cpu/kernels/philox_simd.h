@@ -128,7 +128,7 @@ __attribute__((always_inline)) inline PhiloxVectors philox16(const PhiloxStream&
 
 /// uniform_open() of philox.h in every lane.
 __attribute__((always_inline)) inline vf uniform_open16(vu words) {
-  return (__builtin_convertvector(reinterpret_cast<vi>(words >> 9), vf) + 0.5f) * (1.0f / 8388608.0f);
+  return (to_float(as_int(words >> 9)) + 0.5f) * (1.0f / 8388608.0f);
 }
 
 /// The dropout decisions of sixteen blocks: bit d of byte i says that decision d of block i keeps. `threshold` < 65536.
