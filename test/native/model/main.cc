@@ -198,8 +198,8 @@ void run(const Fixture& fixture, Counter& counter) {
     // The slope along ±1 directions is of the size of the gradient's norm; f32 gradients are good to about 1e-6 of it,
     // and the third derivative times h² stays below that.
     const double difference = std::fabs(naive - slope) / std::sqrt(gradient_square);
-    counter.check(gradient_square > 0 && difference < 1e-4, name + ": gradient of " + label + ", against its norm",
-                  difference, 1e-4);
+    counter.check(gradient_square > 0 && difference < 1e-5, name + ": gradient of " + label + ", against its norm",
+                  difference, 1e-5);
   }
 }
 
