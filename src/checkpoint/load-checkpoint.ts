@@ -88,7 +88,7 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<void> {
       }
       const config = configs[name];
       if (config !== undefined) await compareConfig(folder, config);
-      const reader = await SafetensorsReader.open(join(folder, "model.safetensors"));
+      const reader = await openWeights(folder);
       readers.set(name, reader);
       const expected = layout[name]!.entries.map(({ hfName, shape }) => ({ name: hfName, shape }));
       const ignorable = (tensor: string): boolean =>
@@ -119,6 +119,18 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<void> {
     }
   } finally {
     for (const reader of readers.values()) await reader.close();
+  }
+}
+
+async function openWeights(folder: string): Promise<SafetensorsReader> {
+  try {
+    return await SafetensorsReader.open(join(folder, "model.safetensors"));
+  } catch (error) {
+    if (!(error instanceof ElectraError) || error.code !== "ERR_ELECTRA_FILE_NOT_FOUND") throw error;
+    throw new ElectraError(error.code, error.message, {
+      hint: "Weights are read from one model.safetensors: save pytorch_model.bin or sharded weights again as that.",
+      cause: error,
+    });
   }
 }
 

@@ -22,7 +22,11 @@ export async function examineEngine(): Promise<Finding[]> {
         ];
       }
       const detail = `${version} on ${device}, ${isa}, ${precision}; a tiny model took its first step in ${milliseconds} ms`;
-      return [{ name, status: "ok", detail }, gemmFinding(gemm, threads)];
+      return [
+        { name, status: "ok", detail },
+        { name: "addon", status: "ok", detail: loadedAddon() ?? "loaded" },
+        gemmFinding(gemm, threads),
+      ];
     } finally {
       await engine.dispose();
     }
@@ -31,6 +35,12 @@ export async function examineEngine(): Promise<Finding[]> {
     const remedy = hint ?? `build it: ${REBUILD}`;
     return [{ name, status: "fail", detail: (error as Error).message, remedy, command: REBUILD }];
   }
+}
+
+/** The file that the process has really mapped, rather than the one that it should have. */
+function loadedAddon(): string | undefined {
+  const { sharedObjects = [] } = process.report.getReport() as { sharedObjects?: readonly string[] };
+  return sharedObjects.find((path) => path.endsWith(".node") && path.includes("electra"));
 }
 
 function gemmFinding(gemm: string, threads: number): Finding {
