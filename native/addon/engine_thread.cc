@@ -59,11 +59,15 @@ std::shared_ptr<EngineThread> EngineThread::start(Napi::Env env, Hooks hooks) {
 }
 
 Napi::Promise EngineThread::enqueue(Napi::Env env, double id, Napi::Object owner, Job job) {
+  {
+    // Only this thread closes, so the answer still holds below.
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (closing_) throw EngineError("ERR_ELECTRA_DISPOSED", "The engine has been disposed of.");
+  }
   auto ticket = std::make_unique<Ticket>(env, id, owner, std::move(job), generation_);
   const Napi::Promise promise = ticket->deferred.Promise();
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (closing_) throw EngineError("ERR_ELECTRA_DISPOSED", "The engine has been disposed of.");
     waiting_.push_back(std::move(ticket));
   }
   hold(env);
