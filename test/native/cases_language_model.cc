@@ -197,8 +197,9 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
     const double chain = terms + std::sqrt(static_cast<double>(shape.vocabulary));
     p.dx = s.matrix("dx", capacity, shape.width, gradient_output(n, chain, into));
     p.into = into;
-    p.d_table = s.vector("dtable", shape.vocabulary * shape.width,
-                         parameter_gradient(static_cast<double>(n) + chain));
+    Look table = parameter_gradient(static_cast<double>(n) + chain);
+    table.gap = 0;
+    p.d_table = s.matrix("dtable", shape.vocabulary, shape.width, table).f32();
     p.d_bias = s.vector("dbias", shape.vocabulary, parameter_gradient(static_cast<double>(n) + chain));
     s.cotangent("nll", "dnll");
     for (const char* x : {"x", "table", "bias"}) s.gradient(x, std::string("d") + x);

@@ -183,6 +183,7 @@ std::string check_gradient(Scene* scene, const ReferenceOperators& reference, co
                            const std::string& dx_name, bool long_run) {
   const Buffer& x = scene->buffer(x_name);
   const Buffer& dx = scene->buffer(dx_name);
+  if (x.cols != dx.cols || x.rows > dx.rows) return dx_name + " has not the shape of " + x_name;
   scene->restore();
   const View result = reference.view(floats(dx));
   const size_t size = static_cast<size_t>(counted_rows(x) * x.cols);
