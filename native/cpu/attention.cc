@@ -1,5 +1,5 @@
-// Attention: a task owns one head of one row of the batch (forward also: a stretch of its queries), so no two tasks write
-// the same memory and every sum has one order.
+// Attention: a task owns one head of one row of the batch (forward also: a stretch of its queries), so no two
+// tasks write the same memory and every sum has one order.
 
 #include <algorithm>
 #include <cstring>
@@ -23,14 +23,16 @@ Shape check(const Rows& rows, int32_t heads, const Tensor& qkv, const char* name
   Shape shape;
   shape.tokens = actual_rows(rows.tokens, name);
   ELECTRA_CHECK_SHAPE(heads > 0 && qkv.cols % 3 == 0 && qkv.cols / 3 % heads == 0,
-                      "%s: %d heads do not divide a qkv of %lld columns", name, heads, static_cast<long long>(qkv.cols));
+                      "%s: %d heads do not divide a qkv of %lld columns", name, heads,
+                      static_cast<long long>(qkv.cols));
   shape.hidden = qkv.cols / 3;
   shape.head_size = shape.hidden / heads;
   check_matrix(qkv, shape.tokens, 3 * shape.hidden, name, "qkv");
   for (int32_t b = 0; b < rows.batch; ++b) {
     const int64_t length = static_cast<int64_t>(rows.offsets[b + 1]) - rows.offsets[b];
-    ELECTRA_CHECK_SHAPE(length >= 0 && length <= rows.pitch && rows.offsets[b] >= 0 && rows.offsets[b + 1] <= shape.tokens,
-                        "%s: row %d has %lld tokens, pitch %d", name, b, static_cast<long long>(length), rows.pitch);
+    ELECTRA_CHECK_SHAPE(
+        length >= 0 && length <= rows.pitch && rows.offsets[b] >= 0 && rows.offsets[b + 1] <= shape.tokens,
+        "%s: row %d has %lld tokens, pitch %d", name, b, static_cast<long long>(length), rows.pitch);
   }
   return shape;
 }
@@ -51,8 +53,8 @@ AttentionHead head_of(const Rows& rows, int64_t b, int64_t head, AttentionMask m
   return h;
 }
 
-void set_dropout(AttentionHead& h, const Dropout& dropout, const Rows& rows, int64_t b, int64_t head, int64_t heads,
-                 const char* name) {
+void set_dropout(AttentionHead& h, const Dropout& dropout, const Rows& rows, int64_t b, int64_t head,
+                 int64_t heads, const char* name) {
   const DropoutRows d = dropout_rows(dropout, rows, name);
   h.threshold = d.threshold;
   if (d.threshold == 0) return;
@@ -61,9 +63,10 @@ void set_dropout(AttentionHead& h, const Dropout& dropout, const Rows& rows, int
   h.step = d.step;
   h.site = d.site;
   h.tiles = attention_tiles(static_cast<uint32_t>(rows.pitch));
-  h.first_tile = (static_cast<uint64_t>(static_cast<uint32_t>(rows.global_row[b])) * static_cast<uint64_t>(heads) +
-                  static_cast<uint64_t>(head)) *
-                 h.tiles * h.tiles;
+  h.first_tile =
+      (static_cast<uint64_t>(static_cast<uint32_t>(rows.global_row[b])) * static_cast<uint64_t>(heads) +
+       static_cast<uint64_t>(head)) *
+      h.tiles * h.tiles;
 }
 
 }  // namespace

@@ -19,12 +19,14 @@ inline int64_t actual_rows(const Extent& extent, const char* operation) {
   return count;
 }
 
-inline void check_matrix(const Tensor& t, int64_t rows, int64_t cols, const char* operation, const char* name) {
+inline void check_matrix(const Tensor& t, int64_t rows, int64_t cols, const char* operation,
+                         const char* name) {
   ELECTRA_CHECK_SHAPE(t.dtype == DType::kFloat32 && t.rows >= rows && t.cols == cols && t.stride >= cols &&
                           (t.data != nullptr || rows == 0 || cols == 0),
                       "%s: %s is [%lld, %lld] with stride %lld, wanted f32 [%lld, %lld]", operation, name,
                       static_cast<long long>(t.rows), static_cast<long long>(t.cols),
-                      static_cast<long long>(t.stride), static_cast<long long>(rows), static_cast<long long>(cols));
+                      static_cast<long long>(t.stride), static_cast<long long>(rows),
+                      static_cast<long long>(cols));
 }
 
 /// Zeroes rows first … last − 1 of a matrix: what lies between the actual extent and the capacity.

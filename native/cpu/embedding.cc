@@ -1,5 +1,6 @@
-// Embeddings: LayerNorm(word + token type + position), then dropout; and the scatter of their gradient. In the scatter a
-// task owns a range of columns of all three tables and walks the tokens in order, so repeated ids need no sorting.
+// Embeddings: LayerNorm(word + token type + position), then dropout; and the scatter of their gradient. In
+// the scatter a task owns a range of columns of all three tables and walks the tokens in order, so repeated
+// ids need no sorting.
 
 #include <algorithm>
 
@@ -16,7 +17,8 @@ constexpr int64_t kColumns = 32;  // two cache lines of a table's row
 
 Matrix matrix(const Tensor& t) { return Matrix{t.f32(), t.stride}; }
 
-/// Ids index the tables directly, so they are looked at first. Nothing here knows the tables' heights but the capacity.
+/// Ids index the tables directly, so they are looked at first. Nothing here knows the tables' heights but the
+/// capacity.
 void check_ids(const int32_t* ids, const int32_t* segments, int64_t tokens, int32_t vocabulary) {
   for (int64_t t = 0; t < tokens; ++t) {
     if (ids[t] < 0 || (vocabulary > 0 && ids[t] >= vocabulary)) {
@@ -24,7 +26,8 @@ void check_ids(const int32_t* ids, const int32_t* segments, int64_t tokens, int3
                         static_cast<long long>(t), ids[t], vocabulary);
     }
     if (segments[t] < 0) {
-      throw EngineError("ERR_ELECTRA_TOKEN_ID", "token %lld has segment id %d", static_cast<long long>(t), segments[t]);
+      throw EngineError("ERR_ELECTRA_TOKEN_ID", "token %lld has segment id %d", static_cast<long long>(t),
+                        segments[t]);
     }
   }
 }
@@ -99,8 +102,8 @@ void CpuOperators::embedding_backward(const EmbeddingBackward& p) {
   pool_.run((width + kColumns - 1) / kColumns, [&](int64_t task, int) {
     const int64_t first = task * kColumns;
     const int64_t count = std::min(kColumns, width - first);
-    // A table of two rows receives everything: a run of equal segments is summed aside first, at most a block long, which
-    // also keeps the rounding error of the long sum small.
+    // A table of two rows receives everything: a run of equal segments is summed aside first, at most a block
+    // long, which also keeps the rounding error of the long sum small.
     float run[kColumns] = {};
     int64_t run_length = 0;
     const auto flush = [&](int32_t segment) {

@@ -1,5 +1,5 @@
-// LayerNorm and dropout, alone and fused with the residual connection. Row blocks are tasks; the gradients of γ, β and the
-// bias are summed over blocks of 128 tokens first and the blocks' sums are added in order.
+// LayerNorm and dropout, alone and fused with the residual connection. Row blocks are tasks; the gradients of
+// γ, β and the bias are summed over blocks of 128 tokens first and the blocks' sums are added in order.
 
 #include <algorithm>
 

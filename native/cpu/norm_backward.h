@@ -1,6 +1,6 @@
 #pragma once
-// The backward pass of LayerNorm, shared by layer_norm.cc and embedding.cc: blocks of tokens, their partial sums of the
-// parameters' gradients, and the sum of those in block order.
+// The backward pass of LayerNorm, shared by layer_norm.cc and embedding.cc: blocks of tokens, their partial
+// sums of the parameters' gradients, and the sum of those in block order.
 
 #include <algorithm>
 #include <cstddef>
@@ -17,16 +17,19 @@ inline int64_t norm_padded_width(int64_t width) { return (width + 15) / 16 * 16;
 
 /// Shared workspace: three partial sums (γ, β, bias) for each block of tokens.
 inline size_t norm_partial_floats(int64_t tokens, int64_t width) {
-  return static_cast<size_t>((tokens + kNormPartialTokens - 1) / kNormPartialTokens * 3 * norm_padded_width(width));
+  return static_cast<size_t>((tokens + kNormPartialTokens - 1) / kNormPartialTokens * 3 *
+                             norm_padded_width(width));
 }
 /// Workspace of a worker: the dropout decisions of a group of tokens.
-inline size_t norm_keep_floats(int64_t width) { return static_cast<size_t>(keep_bytes(kTokenGroup, width) / 4 + 1); }
+inline size_t norm_keep_floats(int64_t width) {
+  return static_cast<size_t>(keep_bytes(kTokenGroup, width) / 4 + 1);
+}
 
-/// `rows` describes all tokens, with the gradients to add to in d_gamma, d_beta and d_bias. `keep_of(worker)` gives
-/// norm_keep_floats(width) floats.
+/// `rows` describes all tokens, with the gradients to add to in d_gamma, d_beta and d_bias. `keep_of(worker)`
+/// gives norm_keep_floats(width) floats.
 template <typename KeepOf>
-void run_norm_backward(ThreadPool& pool, const NormKernels& kernels, const NormBackwardRows& rows, int64_t tokens,
-                       float* partials, const KeepOf& keep_of) {
+void run_norm_backward(ThreadPool& pool, const NormKernels& kernels, const NormBackwardRows& rows,
+                       int64_t tokens, float* partials, const KeepOf& keep_of) {
   const int64_t padded = norm_padded_width(rows.width);
   const int64_t blocks = (tokens + kNormPartialTokens - 1) / kNormPartialTokens;
   if (blocks == 0) return;

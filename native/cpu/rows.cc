@@ -10,8 +10,8 @@
 namespace electra::cpu {
 namespace {
 
-constexpr int64_t kBlock = 128;    // rows of a task
-constexpr int64_t kColumns = 64;   // columns of a task that walks all rows
+constexpr int64_t kBlock = 128;   // rows of a task
+constexpr int64_t kColumns = 64;  // columns of a task that walks all rows
 
 int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
 
@@ -24,7 +24,8 @@ void check_index(int64_t index, int64_t rows, int64_t i, const char* operation) 
                       static_cast<long long>(i), static_cast<long long>(index), static_cast<long long>(rows));
 }
 
-/// Where the two towers' states for a token come from: the row's tokens before and after it, around the row's ends.
+/// Where the two towers' states for a token come from: the row's tokens before and after it, around the row's
+/// ends.
 struct Neighbours {
   int64_t before;
   int64_t after;
@@ -119,9 +120,10 @@ void CpuOperators::tower_concat_backward(const TowerConcatBackward& p) {
     for (int64_t t = task * kBlock; t < last; ++t) {
       // Token t was taken as "before" by the token after it, and as "after" by the token before it.
       const Neighbours n = neighbours(p.rows, t);
-      copy_row(p.d_left_to_right.f32() + t * p.d_left_to_right.stride, p.dy.f32() + n.after * p.dy.stride, width);
-      copy_row(p.d_right_to_left.f32() + t * p.d_right_to_left.stride, p.dy.f32() + n.before * p.dy.stride + width,
+      copy_row(p.d_left_to_right.f32() + t * p.d_left_to_right.stride, p.dy.f32() + n.after * p.dy.stride,
                width);
+      copy_row(p.d_right_to_left.f32() + t * p.d_right_to_left.stride,
+               p.dy.f32() + n.before * p.dy.stride + width, width);
     }
   });
   zero_rows(p.d_left_to_right, tokens, capacity);

@@ -1,7 +1,8 @@
-// Attention of one head over one row. Keys are packed transposed, so that sixteen scores of a query are one vector.
-// Forward, a block of queries has its whole tile of scores [32, keys] in the cache: no running maximum, no rescaling.
-// Backward, tiles of [32, 128] are recomputed from log Σ exp (Dao et al. 2022, FlashAttention, section 3.1), key block by
-// key block, so that what a block of keys needs stays in the second-level cache for rows of any length.
+// Attention of one head over one row. Keys are packed transposed, so that sixteen scores of a query are one
+// vector. Forward, a block of queries has its whole tile of scores [32, keys] in the cache: no running
+// maximum, no rescaling. Backward, tiles of [32, 128] are recomputed from log Σ exp (Dao et al. 2022,
+// FlashAttention, section 3.1), key block by key block, so that what a block of keys needs stays in the
+// second-level cache for rows of any length.
 
 #include "attention.h"
 
@@ -71,8 +72,8 @@ __attribute__((noinline)) void product_tile(int64_t depth, Left a, const float* 
 }
 
 template <int kVectors>
-void product_rows(int64_t rows, int64_t depth, Left a, const float* b, int64_t b_stride, float* c, int64_t c_stride,
-                  bool add) {
+void product_rows(int64_t rows, int64_t depth, Left a, const float* b, int64_t b_stride, float* c,
+                  int64_t c_stride, bool add) {
   // Tiles of nearly equal height: 32 rows are 6 6 5 5 5 5, not five sixes and a two.
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows;
   for (int64_t tile = 0, r = 0; tile < tiles; ++tile) {
@@ -80,30 +81,51 @@ void product_rows(int64_t rows, int64_t depth, Left a, const float* b, int64_t b
     const Left mine{a.data + r * a.row, a.row, a.column};
     float* out = c + r * c_stride;
     switch (height) {
-      case 1: product_tile<1, kVectors>(depth, mine, b, b_stride, out, c_stride, add); break;
-      case 2: product_tile<2, kVectors>(depth, mine, b, b_stride, out, c_stride, add); break;
+      case 1:
+        product_tile<1, kVectors>(depth, mine, b, b_stride, out, c_stride, add);
+        break;
+      case 2:
+        product_tile<2, kVectors>(depth, mine, b, b_stride, out, c_stride, add);
+        break;
 #if defined(__AVX2__)
-      case 3: product_tile<3, kVectors>(depth, mine, b, b_stride, out, c_stride, add); break;
-      case 4: product_tile<4, kVectors>(depth, mine, b, b_stride, out, c_stride, add); break;
-      case 5: product_tile<5, kVectors>(depth, mine, b, b_stride, out, c_stride, add); break;
-      default: product_tile<6, kVectors>(depth, mine, b, b_stride, out, c_stride, add); break;
+      case 3:
+        product_tile<3, kVectors>(depth, mine, b, b_stride, out, c_stride, add);
+        break;
+      case 4:
+        product_tile<4, kVectors>(depth, mine, b, b_stride, out, c_stride, add);
+        break;
+      case 5:
+        product_tile<5, kVectors>(depth, mine, b, b_stride, out, c_stride, add);
+        break;
+      default:
+        product_tile<6, kVectors>(depth, mine, b, b_stride, out, c_stride, add);
+        break;
 #endif
     }
     r += height;
   }
 }
 
-/// c[rows, columns] = (add ? c : 0) + a · b. `columns` is a multiple of 16. Panel p of b starts at b + p · panel_stride.
+/// c[rows, columns] = (add ? c : 0) + a · b. `columns` is a multiple of 16. Panel p of b starts at b + p ·
+/// panel_stride.
 void product(int64_t rows, int64_t columns, int64_t depth, Left a, const float* b, int64_t b_stride,
              int64_t panel_stride, float* c, int64_t c_stride, bool add) {
   for (int64_t j = 0; j < columns; j += kPanel, b += panel_stride) {
     const int64_t vectors = (columns - j < kPanel ? columns - j : kPanel) / kLanes;
     switch (vectors) {
-      case 1: product_rows<1>(rows, depth, a, b, b_stride, c + j, c_stride, add); break;
+      case 1:
+        product_rows<1>(rows, depth, a, b, b_stride, c + j, c_stride, add);
+        break;
 #if defined(__AVX512F__)
-      case 2: product_rows<2>(rows, depth, a, b, b_stride, c + j, c_stride, add); break;
-      case 3: product_rows<3>(rows, depth, a, b, b_stride, c + j, c_stride, add); break;
-      default: product_rows<4>(rows, depth, a, b, b_stride, c + j, c_stride, add); break;
+      case 2:
+        product_rows<2>(rows, depth, a, b, b_stride, c + j, c_stride, add);
+        break;
+      case 3:
+        product_rows<3>(rows, depth, a, b, b_stride, c + j, c_stride, add);
+        break;
+      default:
+        product_rows<4>(rows, depth, a, b, b_stride, c + j, c_stride, add);
+        break;
 #endif
     }
   }
@@ -111,14 +133,16 @@ void product(int64_t rows, int64_t columns, int64_t depth, Left a, const float* 
 
 ELECTRA_INLINE int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 
-/// Rows of a head lie far apart, in lines that no hardware prefetcher expects: this asks for one, some rows ahead.
+/// Rows of a head lie far apart, in lines that no hardware prefetcher expects: this asks for one, some rows
+/// ahead.
 ELECTRA_INLINE void prefetch_row(const float* row, int64_t width) {
   for (int64_t c = 0; c < width; c += kLanes) __builtin_prefetch(row + c);
 }
 constexpr int64_t kPrefetchRows = 8;
 
 /// Copies [rows, width] to rows `padded` apart, times `factor`, with zeros behind.
-void pack(const float* from, int64_t stride, int64_t rows, int64_t width, int64_t padded, float factor, float* to) {
+void pack(const float* from, int64_t stride, int64_t rows, int64_t width, int64_t padded, float factor,
+          float* to) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += padded) {
     if (r + kPrefetchRows < rows) prefetch_row(from + kPrefetchRows * stride, width);
     int64_t c = 0;
@@ -128,7 +152,8 @@ void pack(const float* from, int64_t stride, int64_t rows, int64_t width, int64_
 }
 
 /// The inverse of pack.
-void unpack(const float* from, int64_t padded, int64_t rows, int64_t width, float factor, float* to, int64_t stride) {
+void unpack(const float* from, int64_t padded, int64_t rows, int64_t width, float factor, float* to,
+            int64_t stride) {
   for (int64_t r = 0; r < rows; ++r, from += padded, to += stride) {
     int64_t c = 0;
     for (; c + kLanes <= width; c += kLanes) store(to + c, load(from + c) * factor);
@@ -136,8 +161,8 @@ void unpack(const float* from, int64_t padded, int64_t rows, int64_t width, floa
   }
 }
 
-/// Transposes [keys, width] into panels of kPanel keys: element (d, j) at panel(j) + d · kPanel + j mod kPanel; zeros
-/// for the keys that fill up the last vector.
+/// Transposes [keys, width] into panels of kPanel keys: element (d, j) at panel(j) + d · kPanel + j mod
+/// kPanel; zeros for the keys that fill up the last vector.
 void pack_transposed(const float* from, int64_t stride, int64_t keys, int64_t width, float* to) {
   using quad = float __attribute__((vector_size(16)));
   const int64_t padded = round_up(keys, kLanes);
@@ -146,7 +171,8 @@ void pack_transposed(const float* from, int64_t stride, int64_t keys, int64_t wi
     const float* in = from + j * stride;
     int64_t d = 0;
     if (j + 4 <= keys) {
-      for (int64_t i = kPrefetchRows; i < kPrefetchRows + 4 && j + i < keys; ++i) prefetch_row(in + i * stride, width);
+      for (int64_t i = kPrefetchRows; i < kPrefetchRows + 4 && j + i < keys; ++i)
+        prefetch_row(in + i * stride, width);
       for (; d + 4 <= width; d += 4) {
         quad a, b, c, e;
         std::memcpy(&a, in + d, 16);
@@ -188,8 +214,8 @@ ELECTRA_INLINE Keys visible_keys(const AttentionHead& h, int64_t i) {
   return keys;
 }
 
-/// The keys that the queries first … last − 1 give any weight to. A masked key beside a visible one has weight
-/// exp(−10000 + …) = 0, so it may be left out; a query that sees nothing attends to all keys.
+/// The keys that the queries first … last − 1 give any weight to. A masked key beside a visible one has
+/// weight exp(−10000 + …) = 0, so it may be left out; a query that sees nothing attends to all keys.
 Keys block_keys(const AttentionHead& h, int64_t first, int64_t last) {
   const Keys a = visible_keys(h, first);
   const Keys b = visible_keys(h, last - 1);
@@ -204,16 +230,18 @@ ELECTRA_INLINE uint32_t range_bits(int64_t j, int64_t first, int64_t last) {
   return ((1u << high) - 1u) & ~((1u << low) - 1u);
 }
 
-/// Makes the scores of query i final: masked ones are lowered, those that are not there cannot win. scores[0] belongs
-/// to key `origin`. A query that sees nothing has all its scores lowered, in f32, and raised again by `restore`.
-ELECTRA_INLINE void mask_scores(const AttentionHead& h, int64_t i, const Keys& keys, int64_t origin, float restore,
-                                float* scores) {
+/// Makes the scores of query i final: masked ones are lowered, those that are not there cannot win. scores[0]
+/// belongs to key `origin`. A query that sees nothing has all its scores lowered, in f32, and raised again by
+/// `restore`.
+ELECTRA_INLINE void mask_scores(const AttentionHead& h, int64_t i, const Keys& keys, int64_t origin,
+                                float restore, float* scores) {
   const Keys seen = visible_keys(h, i);
   if (seen.empty()) {
     for (int64_t j = keys.first; j < keys.last; j += kLanes) {
       const uint32_t real = range_bits(j, 0, h.tokens);
       float* s = scores + (j - origin);
-      store(s, keep_lanes((load(s) + kMaskAddend) + restore, real) + keep_lanes(splat(kLowest), ~real & 0xFFFFu));
+      store(s, keep_lanes((load(s) + kMaskAddend) + restore, real) +
+                   keep_lanes(splat(kLowest), ~real & 0xFFFFu));
     }
     return;
   }
@@ -246,14 +274,14 @@ ELECTRA_INLINE uint32_t gather_pairs(uint32_t bytes, int place) {
 }
 
 /// Dropout decisions of queries first … last − 1 (first a multiple of 16) for the keys, sixteen to a word:
-/// bits[(i − first) · words + (j − origin) / 16]. The order inside a block is that of philox.h, attention_element.
-void keep_tiles(const AttentionHead& h, int64_t first, int64_t last, const Keys& keys, int64_t origin, int64_t words,
-                uint16_t* bits) {
+/// bits[(i − first) · words + (j − origin) / 16]. The order inside a block is that of philox.h,
+/// attention_element.
+void keep_tiles(const AttentionHead& h, int64_t first, int64_t last, const Keys& keys, int64_t origin,
+                int64_t words, uint16_t* bits) {
   const PhiloxStream stream = philox_stream(h.seed, RandomPurpose::kDropout, h.step, h.site);
   for (int64_t i = first; i < last; i += 16) {
     for (int64_t j = keys.first / 16; j * 16 < keys.last; ++j) {
-      const uint64_t tile =
-          h.first_tile + static_cast<uint64_t>(i / 16) * h.tiles + static_cast<uint64_t>(j);
+      const uint64_t tile = h.first_tile + static_cast<uint64_t>(i / 16) * h.tiles + static_cast<uint64_t>(j);
       uint8_t bytes[32];
       philox_keep_bytes(philox16(stream, tile * 32), h.threshold, bytes);
       philox_keep_bytes(philox16(stream, tile * 32 + 16), h.threshold, bytes + 16);
@@ -309,16 +337,21 @@ struct ForwardBuffers {
   uint16_t* keep;
 };
 
-/// tile = left [rows, D] · rightᵀ for the panels that hold the keys; tile[0] and the first panel belong to key `origin`.
-void score_tile(const AttentionHead& h, const Keys& keys, int64_t origin, const float* left, int64_t left_stride,
-                int64_t rows, const float* right_transposed, float* tile, int64_t tile_stride) {
+/// tile = left [rows, D] · rightᵀ for the panels that hold the keys; tile[0] and the first panel belong to
+/// key `origin`.
+void score_tile(const AttentionHead& h, const Keys& keys, int64_t origin, const float* left,
+                int64_t left_stride, int64_t rows, const float* right_transposed, float* tile,
+                int64_t tile_stride) {
   const int64_t first = (keys.first - origin) / kPanel;
   const int64_t panel_stride = kPanel * h.head_size;
-  product(rows, round_up(keys.last - origin, kLanes) - first * kPanel, h.head_size, Left{left, left_stride, 1},
-          right_transposed + first * panel_stride, kPanel, panel_stride, tile + first * kPanel, tile_stride, false);
+  product(rows, round_up(keys.last - origin, kLanes) - first * kPanel, h.head_size,
+          Left{left, left_stride, 1}, right_transposed + first * panel_stride, kPanel, panel_stride,
+          tile + first * kPanel, tile_stride, false);
 }
 
-ELECTRA_INLINE float inverse_root(int64_t head_size) { return 1.0f / __builtin_sqrtf(static_cast<float>(head_size)); }
+ELECTRA_INLINE float inverse_root(int64_t head_size) {
+  return 1.0f / __builtin_sqrtf(static_cast<float>(head_size));
+}
 
 void forward(const AttentionHead& h) {
   const ForwardBuffers b(h);
@@ -383,8 +416,8 @@ void probabilities(const AttentionHead& h) {
         total += e;
         store(scores + j, e);
       }
-      unpack(scores, b.tile_stride, 1, h.tokens, 1.0f / sum(total), h.probabilities + i * h.probabilities_stride,
-             h.probabilities_stride);
+      unpack(scores, b.tile_stride, 1, h.tokens, 1.0f / sum(total),
+             h.probabilities + i * h.probabilities_stride, h.probabilities_stride);
     }
   }
 }
@@ -426,8 +459,8 @@ struct BackwardBuffers {
   float* scores;  // [32, 144], or [32, tokens] for shifts that are made anew
 };
 
-/// For a query that sees nothing log Σ exp lies near −10000, where f32 has three decimals left: its scores are raised by
-/// 10000 again, as they were rounded, and the sum is made anew.
+/// For a query that sees nothing log Σ exp lies near −10000, where f32 has three decimals left: its scores
+/// are raised by 10000 again, as they were rounded, and the sum is made anew.
 void renew_shifts(const AttentionHead& h, const BackwardBuffers& b) {
   const Keys all{0, h.tokens};
   const int64_t stride = round_up(h.tokens, 64) + 16;
@@ -438,7 +471,8 @@ void renew_shifts(const AttentionHead& h, const BackwardBuffers& b) {
     float* keys_transposed = b.d_queries;  // free until the first key block
     if (!packed) pack_transposed(h.key, h.stride, h.tokens, h.head_size, keys_transposed);
     packed = true;
-    score_tile(h, all, 0, b.queries + first * b.width, b.width, last - first, keys_transposed, b.scores, stride);
+    score_tile(h, all, 0, b.queries + first * b.width, b.width, last - first, keys_transposed, b.scores,
+               stride);
     for (int64_t i = first; i < last; ++i) {
       if (!visible_keys(h, i).empty()) continue;
       float* scores = b.scores + (i - first) * stride;
@@ -466,7 +500,8 @@ void backward(const AttentionHead& h) {
     vf dot = {};
     for (int64_t d = 0; d < h.head_size; d += kLanes) {
       const int n = h.head_size - d >= kLanes ? kLanes : static_cast<int>(h.head_size - d);
-      dot += load(b.d_context + i * width + d) * (n == kLanes ? load(context + d) : load_part(context + d, n));
+      dot +=
+          load(b.d_context + i * width + d) * (n == kLanes ? load(context + d) : load_part(context + d, n));
     }
     b.delta[i] = sum(dot) * unscale;
     b.shift[i] = h.log_sum_exp[i * h.log_sum_exp_stride];
@@ -522,8 +557,8 @@ void backward(const AttentionHead& h) {
               b.d_values + low * width, width, true);
       product(high - low, width, count, Left{b.d_scores + low, 1, kStride}, queries, width, kPanel,
               b.d_keys + low * width, width, true);
-      product(count, width, high - low, Left{b.d_scores + low, kStride, 1}, b.keys + low * width, width, kPanel,
-              b.d_queries + first * width, width, true);
+      product(count, width, high - low, Left{b.d_scores + low, kStride, 1}, b.keys + low * width, width,
+              kPanel, b.d_queries + first * width, width, true);
     }
     unpack(b.d_keys, width, end - origin, h.head_size, 1.0f, h.d_key + origin * h.d_stride, h.d_stride);
     unpack(b.d_values, width, end - origin, h.head_size, 1.0f, h.d_value + origin * h.d_stride, h.d_stride);

@@ -8,8 +8,8 @@
 
 namespace electra::cpu {
 
-/// Queries that are worked on together: a tile of scores is this many rows by all keys, never [L, L]. A multiple of 16,
-/// the height of a block of dropout decisions.
+/// Queries that are worked on together: a tile of scores is this many rows by all keys, never [L, L]. A
+/// multiple of 16, the height of a block of dropout decisions.
 constexpr int64_t kQueryBlock = 32;
 
 /// Pointers are at the row's token 0, column 0 of the head.
@@ -51,13 +51,14 @@ struct AttentionHead {
   float* scratch = nullptr;  ///< attention_scratch_floats(tokens, head_size), 64-byte aligned
 };
 
-/// Scratch that any of the kernels needs for a row of `tokens`: the backward pass packs queries, their gradients and those
-/// of the context for the whole row, and keys and values for 128 keys; either pass has a tile of scores for all keys.
+/// Scratch that any of the kernels needs for a row of `tokens`: the backward pass packs queries, their
+/// gradients and those of the context for the whole row, and keys and values for 128 keys; either pass has a
+/// tile of scores for all keys.
 inline constexpr size_t attention_scratch_floats(int64_t tokens, int64_t head_size) {
   const int64_t rows = (tokens + 127) / 128 * 128;
   const int64_t width = (head_size + 15) / 16 * 16;
-  return static_cast<size_t>((3 * rows + 5 * 128 + 2 * kQueryBlock) * width + kQueryBlock * (rows + rows / 32 + 192) +
-                             2 * rows + 256);
+  return static_cast<size_t>((3 * rows + 5 * 128 + 2 * kQueryBlock) * width +
+                             kQueryBlock * (rows + rows / 32 + 192) + 2 * rows + 256);
 }
 
 struct AttentionKernels {

@@ -17,9 +17,12 @@ struct DropoutRows {
   const int32_t* token_position = nullptr;  ///< [T]
 };
 
-/// Bytes of decisions for one token of `width` elements: a bit for each element, 16 readable from any multiple of 16.
+/// Bytes of decisions for one token of `width` elements: a bit for each element, 16 readable from any
+/// multiple of 16.
 inline constexpr int64_t keep_row_bytes(int64_t width) { return (width + 15) / 16 * 2; }
 /// Bytes for the decisions of `tokens` tokens, with room for the generator to write whole vectors.
-inline constexpr int64_t keep_bytes(int64_t tokens, int64_t width) { return tokens * keep_row_bytes(width) + 64; }
+inline constexpr int64_t keep_bytes(int64_t tokens, int64_t width) {
+  return tokens * keep_row_bytes(width) + 64;
+}
 
 }  // namespace electra::cpu

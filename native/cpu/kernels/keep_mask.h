@@ -1,6 +1,6 @@
 #pragma once
-// From dropout decisions to vectors: bit streams of the decisions of whole tokens, and lanes that obey sixteen bits.
-// Only for files in kernels/.
+// From dropout decisions to vectors: bit streams of the decisions of whole tokens, and lanes that obey
+// sixteen bits. Only for files in kernels/.
 
 #include "dropout_rows.h"
 #include "philox_simd.h"
@@ -10,8 +10,7 @@ namespace electra::cpu::ELECTRA_ISA {
 /// x in the lanes whose bit is set, +0 in the others.
 __attribute__((always_inline)) inline vf keep_lanes(vf x, uint32_t bits) {
 #if defined(__AVX512F__)
-  return reinterpret_cast<vf>(
-      _mm512_maskz_mov_ps(static_cast<__mmask16>(bits), reinterpret_cast<__m512>(x)));
+  return reinterpret_cast<vf>(_mm512_maskz_mov_ps(static_cast<__mmask16>(bits), reinterpret_cast<__m512>(x)));
 #else
   const vi flags = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
   return as_float(as_int(x) & ((splat_i(static_cast<int32_t>(bits)) & flags) == flags));
@@ -28,14 +27,14 @@ static inline __attribute__((unused)) void keep_blocks(const DropoutRows& d, uin
 }
 
 /// Decisions of tokens first … last − 1, one bit an element, keep_row_bytes(width) bytes a token.
-static inline __attribute__((unused)) void keep_rows(const DropoutRows& d, int64_t first, int64_t last, int64_t width,
-                                                     uint8_t* bytes) {
+static inline __attribute__((unused)) void keep_rows(const DropoutRows& d, int64_t first, int64_t last,
+                                                     int64_t width, uint8_t* bytes) {
   const int64_t row_bytes = keep_row_bytes(width);
   for (int64_t t = first; t < last;) {
     const int32_t row = d.token_row[t];
     const uint64_t element =
-        token_element(static_cast<uint32_t>(d.global_row[row]), d.pitch, static_cast<uint32_t>(d.token_position[t]),
-                      static_cast<uint32_t>(width), 0);
+        token_element(static_cast<uint32_t>(d.global_row[row]), d.pitch,
+                      static_cast<uint32_t>(d.token_position[t]), static_cast<uint32_t>(width), 0);
     uint8_t* out = bytes + (t - first) * row_bytes;
     if (width % 16 == 0) {
       // Neighbouring tokens of a row have neighbouring blocks: one run of the generator serves them all.
@@ -54,7 +53,8 @@ static inline __attribute__((unused)) void keep_rows(const DropoutRows& d, int64
       const int64_t count = needed - done < kStretch ? needed - done : kStretch;
       keep_blocks(d, (element >> 3) + static_cast<uint64_t>(done), count + (shift != 0 ? 1 : 0), stretch);
       for (int64_t i = 0; i < count; ++i) {
-        const uint32_t two = shift != 0 ? stretch[i] | static_cast<uint32_t>(stretch[i + 1]) << 8 : stretch[i];
+        const uint32_t two =
+            shift != 0 ? stretch[i] | static_cast<uint32_t>(stretch[i + 1]) << 8 : stretch[i];
         out[done + i] = static_cast<uint8_t>(two >> shift);
       }
     }

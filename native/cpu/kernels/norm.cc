@@ -56,7 +56,8 @@ void forward(const NormForwardRows& p) {
         }
       } else {
         const float* x = p.x.data + t * p.x.stride;
-        const float* residual = p.residual.data == nullptr ? nullptr : p.residual.data + t * p.residual.stride;
+        const float* residual =
+            p.residual.data == nullptr ? nullptr : p.residual.data + t * p.residual.stride;
         const bool drop_input = drops && !p.output_dropout;
         for (int64_t i = 0; i < width; i += kLanes) {
           const int n = lanes_at(i, width);
@@ -77,7 +78,8 @@ void forward(const NormForwardRows& p) {
         squares += d * d;
       }
       const float rstd = 1.0f / __builtin_sqrtf(sum(squares) * inverse_width + kEpsilon);
-      float* normalized = p.normalized.data == nullptr ? nullptr : p.normalized.data + t * p.normalized.stride;
+      float* normalized =
+          p.normalized.data == nullptr ? nullptr : p.normalized.data + t * p.normalized.stride;
       const bool drop_output = drops && p.output_dropout;
       for (int64_t i = 0; i < width; i += kLanes) {
         const int n = lanes_at(i, width);
@@ -92,7 +94,8 @@ void forward(const NormForwardRows& p) {
   }
 }
 
-/// `kCount` tokens at once; with x̂ = normalized and g = dy ⊙ γ: d_sum = rstd · (g − mean(g) − x̂ · mean(g ⊙ x̂)).
+/// `kCount` tokens at once; with x̂ = normalized and g = dy ⊙ γ: d_sum = rstd · (g − mean(g) − x̂ · mean(g ⊙
+/// x̂)).
 template <int kCount>
 ELECTRA_INLINE void backward_group(const NormBackwardRows& p, int64_t group) {
   const int64_t width = p.width;
@@ -175,7 +178,9 @@ void dropout(const DropoutApplyRows& p) {
       float* y = p.y.data + t * p.y.stride;
       for (int64_t i = 0; i < p.width; i += kLanes) {
         const int n = lanes_at(i, p.width);
-        write(y + i, keep_lanes(read(x + i, n) * p.dropout.scale, keep_bits(p.keep + (t - group) * row_bytes, i)), n);
+        write(y + i,
+              keep_lanes(read(x + i, n) * p.dropout.scale, keep_bits(p.keep + (t - group) * row_bytes, i)),
+              n);
       }
     }
   }

@@ -1,6 +1,6 @@
 #pragma once
-// Kernels on rows of activations: LayerNorm, dropout, and both in one pass. Each works on tokens first … last − 1 and is
-// single-threaded.
+// Kernels on rows of activations: LayerNorm, dropout, and both in one pass. Each works on tokens first … last
+// − 1 and is single-threaded.
 
 #include <cstdint>
 
@@ -14,7 +14,8 @@ struct Matrix {
   int64_t stride = 0;
 };
 
-/// Tokens that kernels treat together, so that column sums stay in registers; `keep` buffers hold this many rows.
+/// Tokens that kernels treat together, so that column sums stay in registers; `keep` buffers hold this many
+/// rows.
 constexpr int64_t kTokenGroup = 4;
 
 /// y = LayerNorm(residual + dropout(x + bias)), or with `output_dropout` y = dropout(LayerNorm(…)).
@@ -36,8 +37,8 @@ struct NormForwardRows {
   const float* gamma = nullptr;
   const float* beta = nullptr;
   Matrix y;
-  Matrix normalized;      ///< or absent
-  float* rstd = nullptr;  ///< or null
+  Matrix normalized;        ///< or absent
+  float* rstd = nullptr;    ///< or null
   uint8_t* keep = nullptr;  ///< scratch, keep_bytes(kTokenGroup, width)
 };
 
@@ -51,7 +52,7 @@ struct NormBackwardRows {
   const float* gamma = nullptr;
   Matrix normalized;
   const float* rstd = nullptr;
-  Matrix d_sum;  ///< gradient of LayerNorm's input
+  Matrix d_sum;      ///< gradient of LayerNorm's input
   bool add = false;  ///< to d_sum
   Matrix dx;         ///< gradient of x behind the dropout, or absent
   float* d_gamma = nullptr;
@@ -74,7 +75,8 @@ struct NormKernels {
   void (*backward)(const NormBackwardRows&) = nullptr;
   void (*dropout)(const DropoutApplyRows&) = nullptr;
   /// total[c] += Σ partials[p · stride + c], p = 0 … count − 1 in order, for c < columns.
-  void (*add_partials)(const float* partials, int64_t count, int64_t stride, int64_t columns, float* total) = nullptr;
+  void (*add_partials)(const float* partials, int64_t count, int64_t stride, int64_t columns,
+                       float* total) = nullptr;
 };
 
 }  // namespace electra::cpu

@@ -1,9 +1,9 @@
 #pragma once
 // Philox4x32-10 for sixteen consecutive blocks at once, bit-equal to random_block() of philox.h.
 //
-// Each counter word lives in the low half of a 64-bit lane: one widening multiply then gives both halves of the product,
-// the high half of a lane is garbage that the next multiply ignores, and no round shuffles anything. Even blocks and odd
-// blocks are kept apart and interleaved at the end.
+// Each counter word lives in the low half of a 64-bit lane: one widening multiply then gives both halves of
+// the product, the high half of a lane is garbage that the next multiply ignores, and no round shuffles
+// anything. Even blocks and odd blocks are kept apart and interleaved at the end.
 //
 // Only for files in kernels/ (everything lives in the namespace of the instruction set).
 
@@ -34,13 +34,15 @@ __attribute__((always_inline)) inline philox_lanes philox_multiply(philox_lanes 
   return reinterpret_cast<philox_lanes>(
       _mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
 #elif defined(__SSE2__)
-  return reinterpret_cast<philox_lanes>(_mm_mul_epu32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
+  return reinterpret_cast<philox_lanes>(
+      _mm_mul_epu32(reinterpret_cast<__m128i>(a), reinterpret_cast<__m128i>(b)));
 #else
   return (a & 0xFFFFFFFFu) * (b & 0xFFFFFFFFu);
 #endif
 }
 
-__attribute__((always_inline)) inline philox_lanes philox_xor(philox_lanes a, philox_lanes b, philox_lanes c) {
+__attribute__((always_inline)) inline philox_lanes philox_xor(philox_lanes a, philox_lanes b,
+                                                              philox_lanes c) {
 #if defined(__AVX512F__)
   return reinterpret_cast<philox_lanes>(_mm512_ternarylogic_epi64(
       reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b), reinterpret_cast<__m512i>(c), 0x96));
@@ -57,10 +59,10 @@ struct PhiloxStream {
   uint32_t site;
 };
 
-__attribute__((always_inline)) inline PhiloxStream philox_stream(uint64_t seed, RandomPurpose purpose, uint32_t step,
-                                                                 uint32_t site) {
-  return PhiloxStream{static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(purpose), static_cast<uint32_t>(seed >> 32),
-                      step, site};
+__attribute__((always_inline)) inline PhiloxStream philox_stream(uint64_t seed, RandomPurpose purpose,
+                                                                 uint32_t step, uint32_t site) {
+  return PhiloxStream{static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(purpose),
+                      static_cast<uint32_t>(seed >> 32), step, site};
 }
 
 /// word[w] holds word w of sixteen blocks, block `first + i` in lane i.
@@ -131,7 +133,8 @@ __attribute__((always_inline)) inline vf uniform_open16(vu words) {
   return (to_float(as_int(words >> 9)) + 0.5f) * (1.0f / 8388608.0f);
 }
 
-/// The dropout decisions of sixteen blocks: bit d of byte i says that decision d of block i keeps. `threshold` < 65536.
+/// The dropout decisions of sixteen blocks: bit d of byte i says that decision d of block i keeps.
+/// `threshold` < 65536.
 __attribute__((always_inline)) inline void philox_keep_bytes(const PhiloxVectors& words, uint32_t threshold,
                                                              uint8_t* bytes) {
 #if defined(__AVX512F__)
