@@ -6,9 +6,11 @@
 export { benchmarkStep, type StepBenchmark, type StepBenchmarkOptions } from "./bench/step-benchmark.js";
 export { saveCheckpoint } from "./checkpoint/checkpoint.js";
 export { type CheckpointInfo, findLatestCheckpoint } from "./checkpoint/checkpoint-folders.js";
+export { engineParameterStore } from "./checkpoint/engine-parameter-store.js";
 export { loadCheckpoint, loadWeights } from "./checkpoint/load-checkpoint.js";
 export { SafetensorsReader, writeSafetensors } from "./checkpoint/safetensors.js";
 export { type Batch as LoadedBatch, BatchLoader } from "./data/batch-loader.js";
+export { buildVocabulary } from "./data/build-vocabulary.js";
 export { buildDataset } from "./data/dataset-builder.js";
 export { RecordDataset } from "./data/record-dataset.js";
 export { splitRecords } from "./data/record-split.js";
@@ -36,10 +38,10 @@ export { type EvaluatePretrainingOptions, evaluatePretraining } from "./pretrain
 export { type MaskingIds, pretrainingModelConfig } from "./pretraining/model-config.js";
 export {
   type PretrainOptions,
-  type PretrainResult,
   type PretrainStart,
   pretrain,
 } from "./pretraining/pretrain.js";
+export type { PretrainResult } from "./pretraining/pretrain-result.js";
 export type { EventSink } from "./telemetry/event-sink.js";
 export type { RunEvent } from "./telemetry/run-event.js";
 export { TerminalSink } from "./telemetry/terminal-sink.js";

@@ -1,10 +1,10 @@
 import { Command, CommanderError } from "commander";
+import { packageVersion } from "../package-root.js";
 import { type CliIo, processIo } from "./cli-io.js";
 import type { CommandHandler } from "./command-module.js";
 import { describeFailure, type Failure, formatStack } from "./failure.js";
 import { Interruption } from "./interruption.js";
 import { Output } from "./output.js";
-import { packageVersion } from "./package-root.js";
 import { registeredCommands } from "./registry.js";
 
 /**

@@ -1,6 +1,7 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { findLatestCheckpoint } from "../checkpoint/checkpoint-folders.js";
+import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { loadCheckpoint } from "../checkpoint/load-checkpoint.js";
 import { BatchLoader } from "../data/batch-loader.js";
 import type { RecordView } from "../data/record-dataset.js";
@@ -10,7 +11,6 @@ import { ElectraError } from "../errors.js";
 import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.js";
 import { PretrainingMetrics, type PretrainingMetricValues } from "../metrics/pretraining-metrics.js";
 import { formatResults } from "../telemetry/reference-console.js";
-import { engineParameters } from "./engine-parameters.js";
 import { evaluationBatch, evaluationOutputs } from "./evaluation-batch.js";
 import { openPretrainingData, type PretrainingSetup, setUpPretraining } from "./pretraining-setup.js";
 
@@ -102,7 +102,7 @@ export async function evaluatePretraining(
     try {
       const training = await loadCheckpoint({
         path: latest.path,
-        parameters: engineParameters(engine),
+        parameters: engineParameterStore(engine),
         configs: setup.configs,
       });
       const metrics = await evaluateRecords({

@@ -2,17 +2,18 @@ import { access, constants, mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckpointInfo } from "../checkpoint/checkpoint-folders.js";
 import { findLatestCheckpoint } from "../checkpoint/checkpoint-folders.js";
+import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { loadCheckpoint } from "../checkpoint/load-checkpoint.js";
 import { compareFingerprints, type Fingerprints, type JsonValue } from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
 import type { CpuSettings, DeviceChoice, EngineInfo, EngineMemory } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.js";
+import { packageVersion } from "../package-root.js";
 import { combineSinks, type EventSink } from "../telemetry/event-sink.js";
 import { JsonlSink, truncateToStep } from "../telemetry/jsonl-sink.js";
 import { TensorboardSink } from "../telemetry/tensorboard-sink.js";
-import { engineParameters } from "./engine-parameters.js";
-import { packageVersion } from "./package-version.js";
+import type { PretrainResult } from "./pretrain-result.js";
 import {
   openPretrainingData,
   type PretrainingData,
@@ -44,19 +45,6 @@ export interface PretrainStart {
   /** Checkpoint that the run continues. */
   readonly resumedFrom: string | undefined;
   readonly step: number;
-}
-
-export interface PretrainResult {
-  /** `complete`: the steps had all been done before this call. */
-  readonly status: "finished" | "interrupted" | "complete";
-  readonly step: number;
-  readonly checkpoint: string | undefined;
-  readonly modelDir: string;
-  readonly seconds: number;
-  readonly tokens: number;
-  readonly info: EngineInfo;
-  /** Metrics of the last step of this run; empty if it had none. */
-  readonly metrics: Readonly<Record<string, number>>;
 }
 
 /**
@@ -100,6 +88,8 @@ async function trainWith(
   const outer = options.sinks ?? [];
   const early: EventSink = combineSinks([...outer]);
   for (const { code, message, hint } of setup.warnings) {
+    // Settings alone cannot tell that build-dataset held documents back beside the records.
+    if (code === "evaluation_on_training_data" && data.heldOut !== undefined) continue;
     early.emit({ type: "warning", time: Date.now() / 1000, code, message, hint });
   }
   warnOfSmallData(early, setup, data);
@@ -190,7 +180,7 @@ async function resume(
 ): Promise<{ step: number; cursor: number }> {
   const training = await loadCheckpoint({
     path: latest.path,
-    parameters: engineParameters(engine),
+    parameters: engineParameterStore(engine),
     configs: setup.configs,
   });
   const warn = (code: string, message: string, hint?: string): void =>

@@ -1,15 +1,15 @@
 import { saveCheckpoint } from "../checkpoint/checkpoint.js";
+import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import type { Fingerprints, JsonValue } from "../checkpoint/training-state.js";
 import { BatchLoader, type Batch as LoadedBatch } from "../data/batch-loader.js";
 import type { Engine } from "../engine/engine.js";
 import type { TrainStepResult } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import { learningRateAt } from "../hparams/learning-rate.js";
+import { packageVersion } from "../package-root.js";
 import type { EventSink } from "../telemetry/event-sink.js";
-import { engineParameters } from "./engine-parameters.js";
 import { evaluateRecords, numbers } from "./evaluate.js";
-import { packageVersion } from "./package-version.js";
-import type { PretrainResult } from "./pretrain.js";
+import type { PretrainResult } from "./pretrain-result.js";
 import type { PretrainingData, PretrainingSetup } from "./pretraining-setup.js";
 import { stepMetrics } from "./step-metrics.js";
 
@@ -210,7 +210,7 @@ class TrainingLoop {
         hparams: setup.hparams as unknown as Record<string, JsonValue>,
         versions: { "electra-native": packageVersion(), node: process.versions.node },
         fingerprints,
-        parameters: engineParameters(engine),
+        parameters: engineParameterStore(engine),
         configs: setup.configs,
         tokenizer: setup.tokenizer,
         keepCheckpointMax: setup.hparams.keep_checkpoint_max,

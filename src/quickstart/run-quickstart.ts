@@ -6,8 +6,8 @@ import { Engine } from "../engine/engine.js";
 import type { DeviceChoice } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import { ReplacedTokenDetector } from "../inference/replaced-token-detector.js";
-import { engineParameters } from "../pretraining/engine-parameters.js";
-import { packageVersion } from "../pretraining/package-version.js";
+import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
+import { packageVersion } from "../package-root.js";
 import { type PretrainStart, pretrain } from "../pretraining/pretrain.js";
 import { openPretrainingData, setUpPretraining } from "../pretraining/pretraining-setup.js";
 import type { EventSink } from "../telemetry/event-sink.js";
@@ -196,7 +196,7 @@ async function evaluateModel(
     const trainCounts = await countTokens({ records: records.train, vocabSize, special, ...abort });
     await using engine = await Engine.create({ model: setup.model, seed: setup.hparams.seed, ...machine });
     const { halves } = await resolveModelFolder(modelDir);
-    await loadWeights({ folders: halves, parameters: engineParameters(engine), configs: setup.configs });
+    await loadWeights({ folders: halves, parameters: engineParameterStore(engine), configs: setup.configs });
     const measures = await measureLearning({
       engine,
       heldOut: records.heldOut,

@@ -31,7 +31,7 @@ export function define(command: Command): CommandHandler<Options> {
     const { corpusDir, outputFile } = options;
     requireOptions({ "--corpus-dir": corpusDir, "--output-file": outputFile });
     const [{ buildVocabulary }, { BytesProgress }] = await Promise.all([
-      import("../build-vocabulary.js"),
+      import("../../data/build-vocabulary.js"),
       import("../bytes-progress.js"),
     ]);
     const progress = new BytesProgress(output);

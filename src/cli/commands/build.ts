@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { ElectraError } from "../../errors.js";
+import { packageRoot } from "../../package-root.js";
 import type { CommandHandler } from "../command-module.js";
-import { packageRoot } from "../package-root.js";
 import { jsonOption } from "../run-options.js";
 
 interface Options {

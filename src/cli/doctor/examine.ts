@@ -3,7 +3,7 @@ import { mkdtemp, open, readFile, rm, statfs } from "node:fs/promises";
 import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { packageVersion } from "../package-root.js";
+import { packageVersion } from "../../package-root.js";
 import { examineEngine } from "./examine-engine.js";
 import type { Finding } from "./finding.js";
 

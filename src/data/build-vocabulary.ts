@@ -1,14 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { DurableFiles } from "../checkpoint/durable-files.js";
-import { listCorpus, readLines } from "../data/corpus-reader.js";
-import { fileFailure } from "../data/file-failure.js";
 import { WordCounter } from "../tokenization/word-counter.js";
 import {
   trainWordPiece,
   type WordPieceTrainerOptions,
   type WordPieceTraining,
 } from "../tokenization/wordpiece-trainer.js";
+import { listCorpus, readLines } from "./corpus-reader.js";
+import { fileFailure } from "./file-failure.js";
 
 export interface BuildVocabularyOptions extends WordPieceTrainerOptions {
   /** Folder of `.txt` and `.gz` files; sub-folders are not walked. */
