@@ -21,9 +21,9 @@
 namespace electra::cpu {
 namespace {
 
-constexpr int64_t kTile = 512;               // words of a tile; a multiple of 64
-constexpr int64_t kTileStride = kTile + 16;  // not a power of two, so that rows do not share cache sets
-constexpr int64_t kBlockRows = 256;          // rows of a tile that one product makes
+constexpr int64_t kTile = kLogitTileColumns;  // words of a tile; a multiple of 64
+constexpr int64_t kTileStride = kTile + 16;   // not a power of two, so that rows do not share cache sets
+constexpr int64_t kBlockRows = 256;           // rows of a tile that one product makes
 constexpr int64_t kChunkRows = 512;
 constexpr int64_t kChunkFloats = int64_t{1} << 24;
 constexpr int64_t kSlices = 32;

@@ -10,14 +10,17 @@
 
 namespace electra::cpu {
 
+/// Most columns of a tile of logits.
+constexpr int64_t kLogitTileColumns = 512;
+
 /// One tile of logits of the language-model head: `rows` rows of columns [first, first + columns) of the
 /// vocabulary.
 struct LogitTile {
   float* values = nullptr;  ///< [rows, stride] x · tableᵀ, replaced by exp(z − tile maximum)
   int64_t stride = 0;
   int64_t rows = 0;
-  int64_t first = 0;  ///< multiple of 64
-  int64_t columns = 0;
+  int64_t first = 0;            ///< multiple of 64
+  int64_t columns = 0;          ///< at most kLogitTileColumns
   const float* bias = nullptr;  ///< of the whole vocabulary, or null
   float* logits = nullptr;      ///< row 0 of [rows, V] for a copy of z, or null
   int64_t vocabulary = 0;

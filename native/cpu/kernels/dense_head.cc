@@ -127,78 +127,145 @@ ELECTRA_VECTOR_INLINE void given_uniforms(const float* given, int64_t left, vf* 
   }
 }
 
-/// The draw of one slot within one tile.
+/// The draw of one slot within one tile: the column that maximizes z / temperature + gumbel(u), lowest on
+/// ties.
 ///
-/// With E = −log(u), z + gumbel(u) beats the best so far exactly if E < e^(z − best). As E >= 1 − u, a vector
-/// of sixteen columns can be passed over without any logarithm when 1 − u is larger than e^(z − max) · e^(max
-/// − best) everywhere; e^(z − max) is at hand from the softmax. Only about one vector in eight is left, and
-/// that one is done exactly as the formula says, so the result is the same as without the shortcut. Its
-/// margin of one percent covers all rounding as long as the logits stay below 10^4; where they do not, or
-/// with a temperature, nothing is passed over.
+/// With E = −log(u), z + gumbel(u) >= θ exactly if E <= e^(z − θ). As E >= 1 − u, a column with 1 − u > e^(z
+/// − θ) is below θ without any logarithm; e^(z − maximum) is at hand from the softmax. With θ = log Σ e^z
+/// − 2.5 about twelve columns of a tile are left, and in all but one tile of two hundred thousand the winner
+/// is among them. They are computed exactly as the formula says, and if none of them reaches θ, so are all,
+/// hence the result is the same as without the shortcut. A margin of one percent covers all rounding as long
+/// as the logits stay below 10^4; beyond, or with a temperature, nothing is passed over.
 struct SlotDraw {
   const float* z;
   const float* exponentials;
-  float maximum;
+  int64_t columns;
   float temperature;
-  int64_t target;  // column in this tile that must not win; −1: none
-  bool shortcut;
+  int64_t target;      // column of this tile that must not win; −1: none
+  const float* given;  // recorded uniforms of this tile, or null
+  PhiloxStream stream;
+  uint64_t block;
   float best = -kInfinity;
   int64_t best_column = 0;
-  float reach = kInfinity;  // e^(maximum − best) with the margin
+};
 
-  static inline __attribute__((always_inline)) void step(SlotDraw& d, int64_t c, vf u) {
-    if (d.shortcut && !any(~(load(d.exponentials + c) * d.reach + 1e-6f < 1.0f - u))) return;
-    vf y = load(d.z + c);
-    if (d.temperature != 1.0f) y /= splat(d.temperature);
-    if (d.target >= c && d.target < c + kLanes)
-      y = select(lane_numbers() == static_cast<int32_t>(d.target - c), y - 1000.0f, y);
-    y += gumbel(u);
-    if (!any(y > d.best)) return;
-    float lanes[kLanes];
-    store(lanes, y);
+ELECTRA_VECTOR_INLINE void uniforms(const SlotDraw& d, int64_t c, vf* u) {
+  if (d.given != nullptr)
+    given_uniforms(d.given + c, d.columns - c, u);
+  else
+    drawn_uniforms(d.stream, d.block + static_cast<uint64_t>(c / 4), u);
+}
+
+/// Candidates of a tile, in ascending order; room for a whole register beyond the last.
+struct Candidates {
+  alignas(64) float u[kLogitTileColumns + kLanes];
+  alignas(64) int32_t column[kLogitTileColumns + kLanes];
+  int count = 0;
+
+  /// Appends the lanes of a mask.
+  inline __attribute__((always_inline)) void append(vi mask, vf uniform, int64_t first) {
+#if defined(__AVX512F__)
+    const __mmask16 bits = _mm512_movepi32_mask(reinterpret_cast<__m512i>(mask));
+    const vi columns = lane_numbers() + static_cast<int32_t>(first);
+    store(u + count, reinterpret_cast<vf>(_mm512_maskz_compress_ps(bits, reinterpret_cast<__m512>(uniform))));
+    const __m512i packed = _mm512_maskz_compress_epi32(bits, reinterpret_cast<__m512i>(columns));
+    std::memcpy(column + count, &packed, sizeof(packed));
+    count += __builtin_popcount(bits);
+#else
+    if (!any(mask)) return;
+    float lanes[kLanes], flags[kLanes];
+    store(lanes, uniform);
+    store(flags, select(mask, splat(1.0f), splat(0.0f)));
     for (int i = 0; i < kLanes; ++i) {
-      if (lanes[i] > d.best) {
-        d.best = lanes[i];
-        d.best_column = c + i;
-      }
+      u[count] = lanes[i];
+      column[count] = static_cast<int32_t>(first + i);
+      count += flags[i] != 0 ? 1 : 0;
     }
-    // Below −60 the exponentials themselves may have been flushed to zero.
-    d.reach = d.best < d.maximum - 60.0f ? kInfinity : vexp(splat(d.maximum - d.best))[0] * 1.01f;
+#endif
   }
 };
 
+/// Takes sixteen exact values into account; `column` tells which columns they belong to.
+ELECTRA_VECTOR_INLINE void take_best(SlotDraw* d, vf y, const int32_t* column) {
+  if (!any(y > d->best)) return;
+  float lanes[kLanes];
+  store(lanes, y);
+  for (int i = 0; i < kLanes; ++i) {
+    const bool better = lanes[i] > d->best;
+    d->best_column = better ? column[i] : d->best_column;
+    d->best = better ? lanes[i] : d->best;
+  }
+}
+
+/// Every column, exactly.
+void draw_all(SlotDraw* d) {
+  vf u[4];
+  int32_t column[kLanes];
+  for (int64_t c = 0; c < d->columns; c += kLanes) {
+    if (c % kGroup == 0) uniforms(*d, c, u);
+    vf y = load(d->z + c);
+    if (d->temperature != 1.0f) y = y / splat(d->temperature);
+    if (d->target >= c && d->target < c + kLanes)
+      y = select(lane_numbers() == static_cast<int32_t>(d->target - c), y - 1000.0f, y);
+    for (int i = 0; i < kLanes; ++i) column[i] = static_cast<int32_t>(c + i);
+    take_best(d, y + gumbel(u[c % kGroup / kLanes]), column);
+  }
+}
+
+/// The candidates only; whether that settles it. `total` is the sum of the exponentials.
+bool draw_candidates(SlotDraw* d, float maximum, float total) {
+  const float rest = d->target >= 0 ? total - d->exponentials[d->target] : total;
+  if (d->temperature != 1.0f || !(maximum > -1e4f && maximum < 1e4f) || !(rest >= 1e-3f)) return false;
+  const float threshold = maximum + __builtin_logf(rest) - 2.5f;
+  const float reach = 12.1825f * 1.01f / rest;  // e^2.5 and the margin
+  Candidates chosen;
+  vf u[4];
+  for (int64_t c = 0; c < d->columns; c += kGroup) {
+    uniforms(*d, c, u);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const int64_t first = c + i * kLanes;
+      chosen.append(load(d->exponentials + first) * reach + 1e-6f >= 1.0f - u[i], u[i], first);
+    }
+  }
+  for (int i = 0; i < chosen.count; i += kLanes) {
+    float lanes[kLanes];
+    const int n = chosen.count - i < kLanes ? chosen.count - i : kLanes;
+    for (int j = 0; j < kLanes; ++j) {
+      const int64_t column = chosen.column[i + (j < n ? j : 0)];
+      lanes[j] = j < n ? d->z[column] - (column == d->target ? 1000.0f : 0.0f) : -kInfinity;
+    }
+    const vf y = load(lanes) + gumbel(select(lane_numbers() < n, load(chosen.u + i), splat(0.5f)));
+    take_best(d, y, chosen.column + i);
+  }
+  return d->best >= threshold;
+}
+
 void draw_slot(const LogitTile& tile, const GumbelDraws& draws, int64_t slot, const float* exponentials,
-               float maximum) {
+               float maximum, float total) {
   SlotDraw d{};
   d.z = tile.scratch;
   d.exponentials = exponentials;
-  d.maximum = maximum;
+  d.columns = tile.columns;
   d.temperature = draws.temperature;
-  d.best = -kInfinity;
-  d.reach = kInfinity;
   d.target = -1;
   if (draws.disallow_correct) {
     const int64_t column = draws.slot_target[slot] - tile.first;
     if (column >= 0 && column < tile.columns) d.target = column;
   }
-  d.shortcut = draws.temperature == 1.0f && maximum > -1e4f && maximum < 1e4f;
-  vf u[4];
   if (draws.given_uniform != nullptr) {
-    const float* given =
+    d.given =
         draws.given_uniform + static_cast<int64_t>(draws.slot_local[slot]) * tile.vocabulary + tile.first;
-    for (int64_t c = 0; c < tile.columns; c += kGroup) {
-      given_uniforms(given + c, tile.columns - c, u);
-      for (int i = 0; i < 4; ++i) SlotDraw::step(d, c + i * kLanes, u[i]);
-    }
   } else {
-    const PhiloxStream stream = philox_stream(draws.seed, RandomPurpose::kGumbel, draws.step, 0);
-    const uint64_t block =
-        gumbel_block(static_cast<uint32_t>(draws.slot_coordinate[slot]),
-                     static_cast<uint32_t>(tile.vocabulary), static_cast<uint32_t>(tile.first));
-    for (int64_t c = 0; c < tile.columns; c += kGroup) {
-      drawn_uniforms(stream, block + static_cast<uint64_t>(c / 4), u);
-      for (int i = 0; i < 4; ++i) SlotDraw::step(d, c + i * kLanes, u[i]);
-    }
+    d.stream = philox_stream(draws.seed, RandomPurpose::kGumbel, draws.step, 0);
+    d.block = gumbel_block(static_cast<uint32_t>(draws.slot_coordinate[slot]),
+                           static_cast<uint32_t>(tile.vocabulary), static_cast<uint32_t>(tile.first));
+  }
+  d.best = -kInfinity;
+  if (!draw_candidates(&d, maximum, total)) {
+    d.best = -kInfinity;
+    d.best_column = 0;
+    draw_all(&d);
   }
   draws.best_value[slot] = d.best;
   draws.best_id[slot] = static_cast<int32_t>(tile.first + d.best_column);
@@ -232,12 +299,12 @@ void logit_tile(const LogitTile& tile, const GumbelDraws* draws) {
     if (draws == nullptr) continue;
     if (draws->row_slots == nullptr) {
       const int64_t slot = draws->first_row + r;
-      if (slot < draws->slots) draw_slot(tile, *draws, slot, values, peak.value);
+      if (slot < draws->slots) draw_slot(tile, *draws, slot, values, peak.value, tile.exponentials[r]);
       continue;
     }
     for (int32_t i = draws->row_slots[r]; i < draws->row_slots[r + 1]; ++i) {
       const int64_t slot = draws->slot_order != nullptr ? draws->slot_order[i] : i;
-      if (slot < draws->slots) draw_slot(tile, *draws, slot, values, peak.value);
+      if (slot < draws->slots) draw_slot(tile, *draws, slot, values, peak.value, tile.exponentials[r]);
     }
   }
 }
