@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "checks.h"
 #include "cpu_operators.h"
 #include "workspace_needs.h"
 
@@ -16,13 +17,6 @@ constexpr int64_t kRowsPerTask = 16;
 constexpr int64_t kSlotsPerTask = 256;
 
 int64_t tasks_for(int64_t count, int64_t per_task) { return (count + per_task - 1) / per_task; }
-
-int64_t actual_count(const Extent& extent, const char* operation) {
-  const int64_t count = extent.actual != nullptr ? *extent.actual : extent.capacity;
-  ELECTRA_CHECK_SHAPE(count >= 0 && count <= extent.capacity, "%s: extent %lld is outside 0..%lld", operation,
-                      static_cast<long long>(count), static_cast<long long>(extent.capacity));
-  return count;
-}
 
 /// A scalar draw of the corruption: coordinate c has block c / 4, word c % 4, site 0.
 uint32_t draw_word(const StepScalars& scalars, RandomPurpose purpose, uint64_t coordinate) {
@@ -62,7 +56,8 @@ void group_slots(const MaskTokens& p, int64_t slots) {
   for (int64_t s = 0; s < slots; ++s) ++p.token_slots[p.slot_token[s] + 1];
   for (int64_t t = 0; t < tokens; ++t) p.token_slots[t + 1] += p.token_slots[t];
   // Filling moves each start to its end, which is the next token's start; shifting back by one restores them.
-  for (int64_t s = 0; s < slots; ++s) p.slot_order[p.token_slots[p.slot_token[s]]++] = static_cast<int32_t>(s);
+  for (int64_t s = 0; s < slots; ++s)
+    p.slot_order[p.token_slots[p.slot_token[s]]++] = static_cast<int32_t>(s);
   for (int64_t t = tokens; t > 0; --t) p.token_slots[t] = p.token_slots[t - 1];
   p.token_slots[0] = 0;
 }
@@ -82,8 +77,8 @@ WorkspaceNeeds corruption_needs(const Capacity& capacity) {
 // shuffle: slot j swaps candidate j with candidate j + uniform_index(word, count − j) and takes what is then
 // at j; slots beyond the number of candidates, which cannot be distinct, fall back to an independent draw.
 void CpuOperators::mask_tokens(const MaskTokens& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "mask_tokens");
-  const int64_t slots = actual_count(p.slots, "mask_tokens");
+  const int64_t tokens = actual_rows(p.rows.tokens, "mask_tokens");
+  const int64_t slots = actual_rows(p.slots, "mask_tokens");
   const int32_t batch = p.rows.batch;
   ELECTRA_CHECK_SHAPE(slots == 0 || (p.given_positions != nullptr && p.given_replace_uniform != nullptr) ||
                           p.scalars != nullptr,
@@ -162,8 +157,8 @@ void CpuOperators::mask_tokens(const MaskTokens& p) {
 }
 
 void CpuOperators::replace_tokens(const ReplaceTokens& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "replace_tokens");
-  const int64_t slots = actual_count(p.slots, "replace_tokens");
+  const int64_t tokens = actual_rows(p.rows.tokens, "replace_tokens");
+  const int64_t slots = actual_rows(p.slots, "replace_tokens");
   const int32_t batch = p.rows.batch;
   const int64_t pitch = p.rows.pitch;
 
@@ -209,9 +204,11 @@ void CpuOperators::replace_tokens(const ReplaceTokens& p) {
 // Drawn, not injected: id = uniform_index(word, V) with the word of the slot's coordinate. disallow_correct
 // draws from the V − 1 other ids, which is the same distribution as lowering the target's logit by 1000.
 void CpuOperators::sample_uniform(const SampleUniform& p) {
-  const int64_t slots = actual_count(p.slots, "sample_uniform");
+  const int64_t slots = actual_rows(p.slots, "sample_uniform");
   ELECTRA_CHECK_SHAPE(slots == 0 || p.vocabulary > (p.disallow_correct ? 1 : 0),
                       "sample_uniform: a vocabulary of %d leaves nothing to sample", p.vocabulary);
+  ELECTRA_CHECK_SHAPE(slots == 0 || p.given_uniform != nullptr || p.scalars != nullptr,
+                      "sample_uniform: drawing needs the step's scalars");
   ELECTRA_CHECK_SHAPE(!p.disallow_correct || p.slot_target != nullptr,
                       "sample_uniform: disallow_correct needs the slots' targets");
   const uint32_t vocabulary = static_cast<uint32_t>(p.vocabulary);

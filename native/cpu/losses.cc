@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "checks.h"
 #include "cpu_operators.h"
 #include "workspace_needs.h"
 
@@ -14,22 +15,6 @@ constexpr int64_t kRowsPerTask = 256;
 constexpr int64_t kBinarySums = 6;  ///< doubles in BinarySums
 
 int64_t tasks_for(int64_t count) { return (count + kRowsPerTask - 1) / kRowsPerTask; }
-
-int64_t actual_count(const Extent& extent, const char* operation) {
-  const int64_t count = extent.actual != nullptr ? *extent.actual : extent.capacity;
-  ELECTRA_CHECK_SHAPE(count >= 0 && count <= extent.capacity, "%s: extent %lld is outside 0..%lld", operation,
-                      static_cast<long long>(count), static_cast<long long>(extent.capacity));
-  return count;
-}
-
-void check_matrix(const Tensor& t, const Extent& rows, int64_t cols, const char* operation,
-                  const char* name) {
-  ELECTRA_CHECK_SHAPE(
-      t.dtype == DType::kFloat32 && t.rows >= rows.capacity && t.cols == cols && t.stride >= cols,
-      "%s: %s is [%lld, %lld] with stride %lld, wanted f32 [%lld, %lld]", operation, name,
-      static_cast<long long>(t.rows), static_cast<long long>(t.cols), static_cast<long long>(t.stride),
-      static_cast<long long>(rows.capacity), static_cast<long long>(cols));
-}
 
 double weight_of(const float* weights, int64_t i) { return weights != nullptr ? weights[i] : 1.0; }
 double scale_of(const float* scale) { return scale != nullptr ? *scale : 1.0; }
@@ -42,10 +27,6 @@ double binary_loss(double d, double y) {
 double sigmoid(double d) {
   const double e = std::exp(-std::fabs(d));
   return d >= 0 ? 1 / (1 + e) : e / (1 + e);
-}
-
-void clear_rows(const Tensor& t, int64_t from, int64_t to) {
-  for (int64_t r = from; r < to; ++r) std::fill_n(t.f32() + r * t.stride, t.cols, 0.0f);
 }
 
 double* as_doubles(float* memory) { return static_cast<double*>(static_cast<void*>(memory)); }
@@ -67,7 +48,7 @@ WorkspaceNeeds losses_needs(const Capacity& capacity) {
 }
 
 void CpuOperators::binary_cross_entropy(const BinaryCrossEntropy& p) {
-  const int64_t tokens = actual_count(p.tokens, "binary_cross_entropy");
+  const int64_t tokens = actual_rows(p.tokens, "binary_cross_entropy");
   const int64_t tasks = tasks_for(tokens);
   double* partials = as_doubles(scratch(static_cast<size_t>(tasks * kBinarySums * 2)));
 
@@ -123,10 +104,10 @@ void CpuOperators::binary_cross_entropy(const BinaryCrossEntropy& p) {
 }
 
 void CpuOperators::class_cross_entropy(const ClassCrossEntropy& p) {
-  const int64_t rows = actual_count(p.rows, "class_cross_entropy");
+  const int64_t rows = actual_rows(p.rows, "class_cross_entropy");
   const int64_t classes = p.logits.cols;
-  check_matrix(p.logits, p.rows, classes, "class_cross_entropy", "logits");
-  if (p.d_logits) check_matrix(p.d_logits, p.rows, classes, "class_cross_entropy", "d_logits");
+  check_matrix(p.logits, p.rows.capacity, classes, "class_cross_entropy", "logits");
+  if (p.d_logits) check_matrix(p.d_logits, p.rows.capacity, classes, "class_cross_entropy", "d_logits");
   ELECTRA_CHECK_SHAPE(classes > 0, "class_cross_entropy: there are no classes");
   ELECTRA_CHECK_SHAPE(p.labels != nullptr || !p.d_logits, "class_cross_entropy: a gradient needs labels");
   const int64_t tasks = tasks_for(rows);
@@ -151,7 +132,7 @@ void CpuOperators::class_cross_entropy(const ClassCrossEntropy& p) {
       const double w = weight_of(p.weights, r);
       if (w == 0) {
         if (p.loss != nullptr) p.loss[r] = 0;
-        if (p.d_logits) clear_rows(p.d_logits, r, r + 1);
+        if (p.d_logits) zero_rows(p.d_logits, r, r + 1);
         continue;
       }
       const int32_t label = p.labels[r];
@@ -176,13 +157,13 @@ void CpuOperators::class_cross_entropy(const ClassCrossEntropy& p) {
     if (p.loss != nullptr && p.labels != nullptr) p.loss[r] = 0;
     if (p.log_probabilities != nullptr) std::fill_n(p.log_probabilities + r * classes, classes, 0.0f);
   }
-  if (p.d_logits) clear_rows(p.d_logits, rows, p.rows.capacity);
+  if (p.d_logits) zero_rows(p.d_logits, rows, p.rows.capacity);
   if (p.loss_sum != nullptr && p.labels != nullptr) add_in_order(partials, tasks, p.loss_sum);
 }
 
 // predictions and d_predictions are both `stride` apart.
 void CpuOperators::mean_squared_error(const MeanSquaredError& p) {
-  const int64_t rows = actual_count(p.rows, "mean_squared_error");
+  const int64_t rows = actual_rows(p.rows, "mean_squared_error");
   const int64_t tasks = tasks_for(rows);
   double* partials = as_doubles(scratch(static_cast<size_t>(tasks * 2)));
 
@@ -210,10 +191,10 @@ void CpuOperators::mean_squared_error(const MeanSquaredError& p) {
 }
 
 void CpuOperators::multi_label_cross_entropy(const MultiLabelCrossEntropy& p) {
-  const int64_t rows = actual_count(p.rows, "multi_label_cross_entropy");
+  const int64_t rows = actual_rows(p.rows, "multi_label_cross_entropy");
   const int64_t classes = p.logits.cols;
-  check_matrix(p.logits, p.rows, classes, "multi_label_cross_entropy", "logits");
-  if (p.d_logits) check_matrix(p.d_logits, p.rows, classes, "multi_label_cross_entropy", "d_logits");
+  check_matrix(p.logits, p.rows.capacity, classes, "multi_label_cross_entropy", "logits");
+  if (p.d_logits) check_matrix(p.d_logits, p.rows.capacity, classes, "multi_label_cross_entropy", "d_logits");
   const int64_t tasks = tasks_for(rows);
   double* partials = as_doubles(scratch(static_cast<size_t>(tasks * 2)));
 
@@ -225,7 +206,7 @@ void CpuOperators::multi_label_cross_entropy(const MultiLabelCrossEntropy& p) {
       const double w = weight_of(p.weights, r);
       if (w == 0) {
         if (p.loss != nullptr) p.loss[r] = 0;
-        if (p.d_logits) clear_rows(p.d_logits, r, r + 1);
+        if (p.d_logits) zero_rows(p.d_logits, r, r + 1);
         continue;
       }
       const float* z = p.logits.f32() + r * p.logits.stride;
@@ -244,7 +225,7 @@ void CpuOperators::multi_label_cross_entropy(const MultiLabelCrossEntropy& p) {
   });
 
   if (p.loss != nullptr) std::fill(p.loss + rows, p.loss + p.rows.capacity, 0.0f);
-  if (p.d_logits) clear_rows(p.d_logits, rows, p.rows.capacity);
+  if (p.d_logits) zero_rows(p.d_logits, rows, p.rows.capacity);
   if (p.loss_sum != nullptr) add_in_order(partials, tasks, p.loss_sum);
 }
 

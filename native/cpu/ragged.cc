@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "checks.h"
 #include "cpu_operators.h"
 #include "workspace_needs.h"
 
@@ -12,21 +13,6 @@ namespace electra::cpu {
 namespace {
 
 constexpr int64_t kColumnTile = 64;
-
-int64_t actual_count(const Extent& extent, const char* operation) {
-  const int64_t count = extent.actual != nullptr ? *extent.actual : extent.capacity;
-  ELECTRA_CHECK_SHAPE(count >= 0 && count <= extent.capacity, "%s: extent %lld is outside 0..%lld", operation,
-                      static_cast<long long>(count), static_cast<long long>(extent.capacity));
-  return count;
-}
-
-void check_matrix(const Tensor& t, int64_t rows, int64_t cols, const char* operation, const char* name) {
-  ELECTRA_CHECK_SHAPE(t.dtype == DType::kFloat32 && t.rows >= rows && t.cols == cols && t.stride >= cols,
-                      "%s: %s is [%lld, %lld] with stride %lld, wanted f32 [%lld, %lld]", operation, name,
-                      static_cast<long long>(t.rows), static_cast<long long>(t.cols),
-                      static_cast<long long>(t.stride), static_cast<long long>(rows),
-                      static_cast<long long>(cols));
-}
 
 /// The tokens of one row in the stream.
 struct Span {
@@ -63,10 +49,6 @@ double log_sum_exp(const Scores& scores, const Span& span) {
 
 int64_t column_tiles(int64_t columns) { return (columns + kColumnTile - 1) / kColumnTile; }
 
-void clear_rows(const Tensor& t, int64_t from, int64_t to) {
-  for (int64_t r = from; r < to; ++r) std::fill_n(t.f32() + r * t.stride, t.cols, 0.0f);
-}
-
 }  // namespace
 
 WorkspaceNeeds ragged_needs(const Capacity& capacity) {
@@ -77,7 +59,7 @@ WorkspaceNeeds ragged_needs(const Capacity& capacity) {
 }
 
 void CpuOperators::ragged_softmax(const RaggedSoftmax& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "ragged_softmax");
+  const int64_t tokens = actual_rows(p.rows.tokens, "ragged_softmax");
   const Scores scores{p.scores, p.stride, p.addend};
   pool_.run(p.rows.batch, [&](int64_t b, int) {
     const Span span = row_span(p.rows, b, tokens, "ragged_softmax");
@@ -92,7 +74,7 @@ void CpuOperators::ragged_softmax(const RaggedSoftmax& p) {
 }
 
 void CpuOperators::ragged_softmax_backward(const RaggedSoftmaxBackward& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "ragged_softmax_backward");
+  const int64_t tokens = actual_rows(p.rows.tokens, "ragged_softmax_backward");
   const bool add = p.into == Into::kAdd;
   pool_.run(p.rows.batch, [&](int64_t b, int) {
     const Span span = row_span(p.rows, b, tokens, "ragged_softmax_backward");
@@ -111,7 +93,7 @@ void CpuOperators::ragged_softmax_backward(const RaggedSoftmaxBackward& p) {
 
 // A row of weight 0, or without tokens, has loss 0 and no gradient; its target is not looked at.
 void CpuOperators::ragged_cross_entropy(const RaggedCrossEntropy& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "ragged_cross_entropy");
+  const int64_t tokens = actual_rows(p.rows.tokens, "ragged_cross_entropy");
   const bool add = p.into == Into::kAdd;
   const double scale = p.scale != nullptr ? *p.scale : 1.0;
   const Scores scores{p.scores, p.stride, p.addend};
@@ -162,7 +144,7 @@ void CpuOperators::ragged_cross_entropy(const RaggedCrossEntropy& p) {
 }
 
 void CpuOperators::ragged_top_k(const RaggedTopK& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "ragged_top_k");
+  const int64_t tokens = actual_rows(p.rows.tokens, "ragged_top_k");
   ELECTRA_CHECK_SHAPE(p.k >= 0, "ragged_top_k: k is %d", p.k);
   pool_.run(p.rows.batch, [&](int64_t b, int) {
     const Span span = row_span(p.rows, b, tokens, "ragged_top_k");
@@ -189,7 +171,7 @@ void CpuOperators::ragged_top_k(const RaggedTopK& p) {
 }
 
 void CpuOperators::ragged_weighted_sum(const RaggedWeightedSum& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "ragged_weighted_sum");
+  const int64_t tokens = actual_rows(p.rows.tokens, "ragged_weighted_sum");
   const int64_t columns = p.y.cols;
   check_matrix(p.x, p.rows.tokens.capacity, columns, "ragged_weighted_sum", "x");
   check_matrix(p.y, p.rows.batch, columns, "ragged_weighted_sum", "y");
@@ -213,7 +195,7 @@ void CpuOperators::ragged_weighted_sum(const RaggedWeightedSum& p) {
 }
 
 void CpuOperators::ragged_weighted_sum_backward(const RaggedWeightedSumBackward& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "ragged_weighted_sum_backward");
+  const int64_t tokens = actual_rows(p.rows.tokens, "ragged_weighted_sum_backward");
   const int64_t columns = p.dy.cols;
   const bool add = p.into == Into::kAdd;
   check_matrix(p.dy, p.rows.batch, columns, "ragged_weighted_sum_backward", "dy");
@@ -238,11 +220,11 @@ void CpuOperators::ragged_weighted_sum_backward(const RaggedWeightedSumBackward&
     }
   });
   if (p.d_weights != nullptr) std::fill(p.d_weights + tokens, p.d_weights + p.rows.tokens.capacity, 0.0f);
-  if (p.dx && !add) clear_rows(p.dx, tokens, p.rows.tokens.capacity);
+  if (p.dx && !add) zero_rows(p.dx, tokens, p.rows.tokens.capacity);
 }
 
 void CpuOperators::broadcast_rows(const BroadcastRows& p) {
-  const int64_t tokens = actual_count(p.rows.tokens, "broadcast_rows");
+  const int64_t tokens = actual_rows(p.rows.tokens, "broadcast_rows");
   const int64_t columns = p.v.cols;
   const bool add = p.into == Into::kAdd;
   check_matrix(p.v, p.rows.batch, columns, "broadcast_rows", "v");
@@ -255,7 +237,7 @@ void CpuOperators::broadcast_rows(const BroadcastRows& p) {
       for (int64_t c = 0; c < columns; ++c) y[c] = add ? y[c] + v[c] : v[c];
     }
   });
-  if (!add) clear_rows(p.y, tokens, p.rows.tokens.capacity);
+  if (!add) zero_rows(p.y, tokens, p.rows.tokens.capacity);
 }
 
 }  // namespace electra::cpu
