@@ -220,7 +220,7 @@ Napi::Value PretrainingSession::open(const Napi::CallbackInfo& info) {
     job.result = [state = state_](Napi::Env env) -> Napi::Value {
       Napi::Object object = Napi::Object::New(env);
       object.Set("info", to_object(env, state->operators->info()));
-      object.Set("parameters", to_array(env, state->model->parameters().table()));
+      object.Set("parameters", to_object(env, state->model->parameters().table()));
       return object;
     };
     return enqueue(info, std::move(job));

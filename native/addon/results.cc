@@ -1,6 +1,8 @@
 #include "results.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "arrays.h"
 
@@ -57,24 +59,20 @@ Napi::Object to_object(Napi::Env env, const ModelMemory& memory) {
   return object;
 }
 
-Napi::Array to_array(Napi::Env env, const ParameterTable& table) {
-  Napi::Array array = Napi::Array::New(env, table.all().size());
-  uint32_t index = 0;
+Napi::Object to_object(Napi::Env env, const ParameterTable& table) {
+  std::string names;
+  std::vector<int32_t> layout;
   for (const Parameter& parameter : table.all()) {
-    Napi::Array shape = Napi::Array::New(env, parameter.shape.size());
-    double elements = 1;
-    for (uint32_t i = 0; i < parameter.shape.size(); ++i) {
-      shape.Set(i, Napi::Number::New(env, static_cast<double>(parameter.shape[i])));
-      elements *= static_cast<double>(parameter.shape[i]);
-    }
-    Napi::Object entry = Napi::Object::New(env);
-    entry.Set("name", Napi::String::New(env, parameter.name));
-    entry.Set("shape", shape);
-    set(entry, "elements", elements);
-    entry.Set("decay", Napi::Boolean::New(env, parameter.decay));
-    array.Set(index++, entry);
+    if (!names.empty()) names += '\n';
+    names += parameter.name;
+    layout.push_back(parameter.decay ? 1 : 0);
+    layout.push_back(static_cast<int32_t>(parameter.shape.size()));
+    for (const int64_t size : parameter.shape) layout.push_back(static_cast<int32_t>(size));
   }
-  return array;
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("names", Napi::String::New(env, names));
+  object.Set("layout", hand_over(env, std::move(layout)));
+  return object;
 }
 
 Napi::Object hand_over(Napi::Env env, Outputs& outputs) {

@@ -4,6 +4,7 @@ import { checkBatch } from "./check-batch.js";
 import { resolveCpuSettings } from "./cpu-settings.js";
 import { toElectraError } from "./native-failure.js";
 import type { NativePretrainingSession } from "./native-types.js";
+import { unpackParameters } from "./parameter-table.js";
 import { SessionJobs } from "./session-jobs.js";
 import type {
   Batch,
@@ -87,7 +88,8 @@ export class Engine {
     const jobs = new SessionJobs(session, "engine");
     try {
       const { info, parameters } = await jobs.run((native, id) => native.open(id), signal);
-      return new Engine(model, { ...info, version: binding.version }, session, jobs, parameters);
+      const table = unpackParameters(parameters);
+      return new Engine(model, { ...info, version: binding.version }, session, jobs, table);
     } catch (error) {
       void jobs.dispose();
       throw error;

@@ -22,11 +22,12 @@ export interface NativeDeviceInfo {
   readonly precision: "float32" | "bfloat16";
 }
 
-export interface NativeParameterInfo {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly elements: number;
-  readonly decay: boolean;
+/** The variables of a model, packed. */
+export interface NativeParameterTable {
+  /** One name a line. */
+  readonly names: string;
+  /** For each: decay (0 or 1), rank, sizes. */
+  readonly layout: Int32Array;
 }
 
 export interface NativeOutputs {
@@ -59,7 +60,7 @@ export interface NativeStepResult {
 }
 
 export interface NativePretrainingSession extends NativeSession {
-  open(id: number): NativeJob<{ info: NativeDeviceInfo; parameters: NativeParameterInfo[] }>;
+  open(id: number): NativeJob<{ info: NativeDeviceInfo; parameters: NativeParameterTable }>;
   trainStep(
     id: number,
     batch: object,
