@@ -23,8 +23,8 @@ namespace electra::cpu {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-/// How long a thread that has nothing to do looks before it sleeps. Longer than the gap between two operators, shorter
-/// than what a neighbour on the same core would notice.
+/// How long a thread that has nothing to do looks before it sleeps. Longer than the gap between two
+/// operators, shorter than what a neighbour on the same core would notice.
 constexpr std::chrono::microseconds kSpin{50};
 
 inline void pause_briefly() {
@@ -52,10 +52,10 @@ constexpr uint64_t kRemaining = 0xffffffffu;
 
 }  // namespace
 
-/// The heart is one word: the number of the call (high half) and how many of its tasks nobody has taken (low half). A
-/// task is taken by decrementing it with compare-and-swap, so a worker that was descheduled and comes back late can
-/// never take a task of another call by mistake. Body and count are read after that: the call cannot end before the
-/// task that was taken has been finished, so they are the right ones.
+/// The heart is one word: the number of the call (high half) and how many of its tasks nobody has taken (low
+/// half). A task is taken by decrementing it with compare-and-swap, so a worker that was descheduled and
+/// comes back late can never take a task of another call by mistake. Body and count are read after that: the
+/// call cannot end before the task that was taken has been finished, so they are the right ones.
 struct ThreadPool::State {
   std::vector<std::thread> workers;
   std::atomic<uint64_t> ticket{0};
@@ -113,7 +113,8 @@ struct ThreadPool::State {
 
 ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
   if (threads < 1 || threads > 1024)
-    throw EngineError("ERR_ELECTRA_THREADS", "the number of threads must lie between 1 and 1024, not %d", threads);
+    throw EngineError("ERR_ELECTRA_THREADS", "the number of threads must lie between 1 and 1024, not %d",
+                      threads);
   State* state = state_.get();
 #if defined(__linux__) || defined(__APPLE__)
   // Signals belong to the host program's threads.
@@ -161,7 +162,8 @@ void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
     return;
   }
   if (static_cast<uint64_t>(tasks) > kRemaining)
-    throw EngineError("ERR_ELECTRA_SHAPE", "%lld tasks in one call of the thread pool", static_cast<long long>(tasks));
+    throw EngineError("ERR_ELECTRA_SHAPE", "%lld tasks in one call of the thread pool",
+                      static_cast<long long>(tasks));
   s.body = &body;
   s.tasks = tasks;
   s.error = nullptr;
