@@ -23,14 +23,18 @@ std::vector<std::pair<std::string, RowsLook>> common_rows() {
   many.lengths.assign(9, 61);
   many.pitch = 64;
   many.spare = 27;
+  RowsLook far;  // coordinates of draws beyond 32 bits
+  far.lengths = {9, 30};
+  far.pitch = 32;
+  far.first_global_row = 50000000;
   RowsLook empty;
   empty.lengths = {0, 0};
   empty.pitch = 8;
   empty.spare = 4;
   RowsLook nothing;
   nothing.pitch = 8;
-  return {{"ragged", ragged},   {"exact", exact}, {"keep", keep},    {"one token", one},
-          {"549 tokens", many}, {"T = 0", empty}, {"B = 0", nothing}};
+  return {{"ragged", ragged},   {"exact", exact},         {"keep", keep},   {"one token", one},
+          {"549 tokens", many}, {"far row numbers", far}, {"T = 0", empty}, {"B = 0", nothing}};
 }
 
 int64_t token_count(const RowsLook& look) {

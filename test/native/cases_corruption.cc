@@ -15,7 +15,8 @@ struct Text {
   std::vector<int32_t> slot_offsets{0};
   std::vector<int32_t> slot_row;
 };
-Text text_of(Scene& s, const RowsLook& look, int32_t slots_per_row, int32_t vocabulary) {
+Text text_of(Scene& s, const RowsLook& look, int32_t slots_per_row, int32_t vocabulary,
+             bool every_slot = false) {
   Text text;
   for (const int32_t length : look.lengths) {
     const int32_t pitch = look.keep_padding ? look.pitch : length;
@@ -29,7 +30,9 @@ Text text_of(Scene& s, const RowsLook& look, int32_t slots_per_row, int32_t voca
       if (i < length && id > kMask) ++candidates;
       text.ids.push_back(id);
     }
-    const int32_t wanted = candidates == 0 ? 0 : std::min(slots_per_row, std::max(1, length * 15 / 100));
+    const int32_t wanted = candidates == 0 ? 0
+                           : every_slot    ? slots_per_row
+                                           : std::min(slots_per_row, std::max(1, length * 15 / 100));
     text.slot_row.insert(text.slot_row.end(), static_cast<size_t>(wanted),
                          static_cast<int32_t>(text.slot_offsets.size()) - 1);
     text.slot_offsets.push_back(text.slot_offsets.back() + wanted);
@@ -39,8 +42,8 @@ Text text_of(Scene& s, const RowsLook& look, int32_t slots_per_row, int32_t voca
 }
 
 void declare_mask(Scene& s, const RowsLook& look, int32_t slots_per_row, bool without_replacement, bool given,
-                  float probability) {
-  const Text text = text_of(s, look, slots_per_row, 400);
+                  float probability, bool every_slot = false) {
+  const Text text = text_of(s, look, slots_per_row, 400, every_slot);
   MaskTokens p;
   p.rows = s.rows(look);
   const int64_t slots = text.slot_offsets.back();
@@ -153,6 +156,9 @@ void add_corruption_cases(Cases* cases) {
     }
     cases->push_back({"mask_tokens", name + ", all masked",
                       [=](Scene& s) { declare_mask(s, rows, 8, true, false, 1.0f); }});
+    // More slots than candidates: the surplus draws again.
+    cases->push_back({"mask_tokens", name + ", 40 slots in every row",
+                      [=](Scene& s) { declare_mask(s, rows, 40, true, false, 0.85f, true); }});
     for (const bool every : {false, true}) {
       cases->push_back({"replace_tokens", name + (every ? ", every slot is labelled" : ""),
                         [=](Scene& s) { declare_replace(s, rows, every); }});

@@ -26,7 +26,8 @@ enum Wants : unsigned {
   kLogQ = 64,
   kAdd = 128,  ///< dx into what is there
   kLogits = 256,
-  kRead = 512,  ///< log q of samples that are given, not drawn
+  kTies = 1024,  ///< all scores equal: the lowest id wins
+  kRead = 512,   ///< log q of samples that are given, not drawn
 };
 
 /// Beyond these gaps f32 decides like float64: scores are sums of `width` products and carry noise of a few
@@ -85,11 +86,11 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
   p.rows = s.extent(capacity, n);
   Look input;
   input.actual = n;
-  input.scale = 2;
+  input.scale = (wants & kTies) != 0 ? 0 : 2;
   p.x = s.matrix("x", capacity, shape.width, input);
   p.table =
       s.weight("table", shape.vocabulary, shape.width, 1.7 / std::sqrt(static_cast<double>(shape.width)));
-  p.bias = s.vector("bias", shape.vocabulary);
+  p.bias = s.vector("bias", shape.vocabulary, input_look((wants & kTies) != 0 ? 0 : 1));
   p.temperature = temperature;
   scores->x = content_of(s.buffer("x"));
   scores->table = content_of(s.buffer("table"));
@@ -161,14 +162,15 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
     p.sample = (wants & kSample) != 0;
     if ((wants & kGiven) != 0) {
       Look uniform;
-      uniform.scale = uniform.offset = 0.5;
+      uniform.offset = 0.5;
+      uniform.scale = (wants & kTies) != 0 ? 0 : 0.5;
       p.given_uniform = s.vector("uniform", slots * shape.vocabulary, uniform);
       scores->uniform = content_of(s.buffer("uniform"));
     }
     p.sampled = p.sample
                     ? s.integer_output("sampled", slot_capacity,
                                        [=](int64_t i, int32_t got, int32_t wanted) {
-                                         return i < slots && scores->in_range(got) &&
+                                         return (wants & kTies) == 0 && i < slots && scores->in_range(got) &&
                                                 scores->score(i, wanted) - scores->score(i, got) < kTieGap;
                                        })
                     : s.integers("sampled", random_ids(slot_capacity));
@@ -181,7 +183,8 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
     p.log_q = s.vector("log_q", capacity, output_look(n, terms));
   }
   p.predictions = s.integer_output("predictions", capacity, [=](int64_t i, int32_t got, int32_t wanted) {
-    return i >= n || (scores->in_range(got) && scores->logit(i, wanted) - scores->logit(i, got) < kTieGap);
+    return i >= n || ((wants & kTies) == 0 && scores->in_range(got) &&
+                      scores->logit(i, wanted) - scores->logit(i, got) < kTieGap);
   });
   p.log_sum_exp = s.vector("log_sum_exp", capacity, output_look(n, terms));
   if ((wants & kLogits) != 0) {
@@ -226,6 +229,8 @@ void add_language_model_cases(Cases* cases) {
       {"everything at once", kLoss | kGradient | kSample | kGrouped | kDisallow | kLogQ | kLogits},
       {"log q of given samples", kRead | kGrouped | kLogQ},
       {"log q of ids", kLogQ},
+      {"ties", kLoss | kSample | kGiven | kTies},
+      {"ties, but the true id", kSample | kGiven | kDisallow | kTies},
   };
   for (const Shape& shape : shapes) {
     for (const auto& kind : kinds) {

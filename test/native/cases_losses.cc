@@ -73,6 +73,20 @@ void declare_binary(Scene& s, int64_t n, int64_t spare, bool weighted, bool elec
   s.work(0, 20.0 * static_cast<double>(n));
 }
 
+/// d = 0 is predicted "original": only a positive logit counts as "replaced".
+void declare_binary_at_zero(Scene& s) {
+  BinaryCrossEntropy p;
+  p.tokens = s.extent(6);
+  p.logits = s.given("logits", {0, 0, -0.0f, 1e-30f, -1, 1});
+  p.labels = s.given("labels", {0, 1, 1, 1, 1, 0});
+  p.loss = s.vector("loss", 6, output_look(-1, 1));
+  Look sums;
+  sums.terms = 4;
+  p.sums = static_cast<BinarySums*>(
+      static_cast<void*>(s.doubles("sums", std::vector<double>(6, 0.0), Role::kAccumulator, sums)));
+  s.forward([=](Operators& o) { o.binary_cross_entropy(p); });
+}
+
 void declare_classes(Scene& s, int64_t n, int64_t spare, int64_t classes, bool weighted, bool in_place) {
   const int64_t capacity = n + spare;
   const Weights weights = weights_of(s, capacity);
@@ -198,6 +212,7 @@ void add_loss_cases(Cases* cases) {
     cases->push_back({"class_cross_entropy", "probabilities only, R=" + std::to_string(n),
                       [=](Scene& s) { declare_probabilities(s, n, 5); }});
   }
+  cases->push_back({"binary_cross_entropy", "logits of zero", declare_binary_at_zero});
   cases->push_back({"binary_cross_entropy", "16384 tokens",
                     [](Scene& s) { declare_binary(s, 16384, 0, true, false, 4, 0); }, true});
 }
