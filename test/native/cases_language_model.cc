@@ -1,5 +1,6 @@
 // The language-model head: loss, gradients, argmax, Gumbel samples, log q.
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -26,13 +27,15 @@ enum Wants : unsigned {
   kLogQ = 64,
   kAdd = 128,  ///< dx into what is there
   kLogits = 256,
-  kTies = 1024,  ///< all scores equal: the lowest id wins
-  kRead = 512,   ///< log q of samples that are given, not drawn
+  kPeaked = 2048,  ///< a few ids have nearly all the probability
+  kHuge = 4096,    ///< logits beyond 10^4
+  kTies = 1024,    ///< all scores equal: the lowest id wins
+  kRead = 512,     ///< log q of samples that are given, not drawn
 };
 
-/// Beyond these gaps f32 decides like float64: scores are sums of `width` products and carry noise of a few
-/// 1e-6.
-constexpr double kTieGap = 5e-5;
+/// Beyond this gap f32 decides like float64: scores are sums of `width` products of size `scale` and carry
+/// noise of a few 1e-6 · scale.
+double tie_gap(double scale) { return 2.5e-5 * std::max(2.0, scale); }
 
 /// Scores in double from the scene's own inputs, to judge whether two ids are a tie.
 struct Scores {
@@ -86,7 +89,7 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
   p.rows = s.extent(capacity, n);
   Look input;
   input.actual = n;
-  input.scale = (wants & kTies) != 0 ? 0 : 2;
+  input.scale = (wants & kTies) != 0 ? 0 : (wants & kPeaked) != 0 ? 14 : (wants & kHuge) != 0 ? 30000 : 2;
   p.x = s.matrix("x", capacity, shape.width, input);
   p.table =
       s.weight("table", shape.vocabulary, shape.width, 1.7 / std::sqrt(static_cast<double>(shape.width)));
@@ -150,6 +153,12 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
       p.slot_order = s.integers("slot_order", order);
     }
     scores->slot_target = random_ids(slot_capacity);
+    for (int64_t i = 0; (wants & kDisallow) != 0 && shape.vocabulary < 6000 && i < slots; i += 2) {
+      // Every other slot forbids the likeliest id.
+      std::vector<double> z;
+      for (int64_t v = 0; v < shape.vocabulary; ++v) z.push_back(scores->logit(scores->slot_row[i], v));
+      scores->slot_target[i] = static_cast<int32_t>(std::max_element(z.begin(), z.end()) - z.begin());
+    }
     for (int64_t i = 0; i < slot_capacity; ++i) {
       scores->slot_coordinate.push_back(static_cast<int32_t>(i < slots ? 70000 + 7 * i : 0));
       scores->slot_local.push_back(static_cast<int32_t>(i < slots ? slots - 1 - i : 0));
@@ -171,7 +180,8 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
                     ? s.integer_output("sampled", slot_capacity,
                                        [=](int64_t i, int32_t got, int32_t wanted) {
                                          return (wants & kTies) == 0 && i < slots && scores->in_range(got) &&
-                                                scores->score(i, wanted) - scores->score(i, got) < kTieGap;
+                                                scores->score(i, wanted) - scores->score(i, got) <
+                                                    tie_gap(input.scale);
                                        })
                     : s.integers("sampled", random_ids(slot_capacity));
   }
@@ -184,7 +194,7 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
   }
   p.predictions = s.integer_output("predictions", capacity, [=](int64_t i, int32_t got, int32_t wanted) {
     return i >= n || ((wants & kTies) == 0 && scores->in_range(got) &&
-                      scores->logit(i, wanted) - scores->logit(i, got) < kTieGap);
+                      scores->logit(i, wanted) - scores->logit(i, got) < tie_gap(input.scale));
   });
   p.log_sum_exp = s.vector("log_sum_exp", capacity, output_look(n, terms));
   if ((wants & kLogits) != 0) {
@@ -241,6 +251,20 @@ void add_language_model_cases(Cases* cases) {
     }
     cases->push_back({"language_model_head", "temperature 0.5, V=" + std::to_string(shape.vocabulary),
                       [=](Scene& s) { declare_head(s, shape, kLoss | kGradient | kSample, 0.5f); }});
+  }
+  const Shape many{150, 0, 8, 3001};
+  for (const unsigned shape_of_scores : {0u, unsigned{kPeaked}, unsigned{kHuge}}) {
+    const std::string name = shape_of_scores == kPeaked ? "peaked"
+                             : shape_of_scores == kHuge ? "huge"
+                                                        : "flat";
+    for (const unsigned how :
+         {0u, unsigned{kGrouped}, unsigned{kGiven}, unsigned{kDisallow}, unsigned{kDisallow | kGiven}}) {
+      cases->push_back(
+          {"language_model_head", "draws from " + name + " logits, " + std::to_string(how),
+           [=](Scene& s) { declare_head(s, many, kLoss | kSample | how | shape_of_scores, 1); }});
+    }
+    cases->push_back({"language_model_head", "draws from " + name + " logits at temperature 2",
+                      [=](Scene& s) { declare_head(s, many, kSample | kDisallow | shape_of_scores, 2); }});
   }
   const Shape vocabulary{19, 2, 64, 30522};
   cases->push_back({"language_model_head", "the whole vocabulary",
