@@ -28,6 +28,7 @@ enum Wants : unsigned {
   kAdd = 128,  ///< dx into what is there
   kLogits = 256,
   kPeaked = 2048,  ///< a few ids have nearly all the probability
+  kSteep = 8192,   ///< gaps of hundreds between the first ids
   kHuge = 4096,    ///< logits beyond 10^4
   kTies = 1024,    ///< all scores equal: the lowest id wins
   kRead = 512,     ///< log q of samples that are given, not drawn
@@ -89,7 +90,11 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
   p.rows = s.extent(capacity, n);
   Look input;
   input.actual = n;
-  input.scale = (wants & kTies) != 0 ? 0 : (wants & kPeaked) != 0 ? 14 : (wants & kHuge) != 0 ? 30000 : 2;
+  input.scale = (wants & kTies) != 0     ? 0
+                : (wants & kPeaked) != 0 ? 14
+                : (wants & kSteep) != 0  ? 600
+                : (wants & kHuge) != 0   ? 30000
+                                         : 2;
   p.x = s.matrix("x", capacity, shape.width, input);
   p.table =
       s.weight("table", shape.vocabulary, shape.width, 1.7 / std::sqrt(static_cast<double>(shape.width)));
@@ -253,18 +258,18 @@ void add_language_model_cases(Cases* cases) {
                       [=](Scene& s) { declare_head(s, shape, kLoss | kGradient | kSample, 0.5f); }});
   }
   const Shape many{150, 0, 8, 3001};
-  for (const unsigned shape_of_scores : {0u, unsigned{kPeaked}, unsigned{kHuge}}) {
-    const std::string name = shape_of_scores == kPeaked ? "peaked"
-                             : shape_of_scores == kHuge ? "huge"
-                                                        : "flat";
+  const std::pair<const char*, unsigned> logits[] = {
+      {"flat", 0}, {"peaked", kPeaked}, {"steep", kSteep}, {"huge", kHuge}};
+  for (const auto& kind : logits) {
+    const std::string name = kind.first;
+    const unsigned size = kind.second;
     for (const unsigned how :
          {0u, unsigned{kGrouped}, unsigned{kGiven}, unsigned{kDisallow}, unsigned{kDisallow | kGiven}}) {
-      cases->push_back(
-          {"language_model_head", "draws from " + name + " logits, " + std::to_string(how),
-           [=](Scene& s) { declare_head(s, many, kLoss | kSample | how | shape_of_scores, 1); }});
+      cases->push_back({"language_model_head", "draws from " + name + " logits, " + std::to_string(how),
+                        [=](Scene& s) { declare_head(s, many, kLoss | kSample | how | size, 1); }});
     }
     cases->push_back({"language_model_head", "draws from " + name + " logits at temperature 2",
-                      [=](Scene& s) { declare_head(s, many, kSample | kDisallow | shape_of_scores, 2); }});
+                      [=](Scene& s) { declare_head(s, many, kSample | kDisallow | size, 2); }});
   }
   const Shape vocabulary{19, 2, 64, 30522};
   cases->push_back({"language_model_head", "the whole vocabulary",

@@ -4,6 +4,8 @@
 //   grad     the reference's backward against finite differences of its forward, then the devices' against it
 //   threads  the same bits for one and two threads and over repeats
 //   bench    GFLOP/s and GB/s
+//
+// --long: more directions in `grad`; twenty repeats and the real shapes in `threads`.
 
 #include <algorithm>
 #include <chrono>
@@ -279,7 +281,7 @@ int run_threads(const Cases& cases, const Options& options) {
     }
   }
   for (const Case& c : cases) {
-    if (c.bench_only || !selected(c, options)) continue;
+    if ((c.bench_only && !options.long_run) || !selected(c, options)) continue;
     for (const auto& [one, two] : pairs) {
       std::string wrong;
       try {
