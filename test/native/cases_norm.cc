@@ -161,6 +161,41 @@ void declare_embedding(Scene& s, const RowsLook& look, int64_t width, float p, i
   s.work(0, 4.0 * static_cast<double>(n * width) * 8);
 }
 
+/// Inference keeps nothing, and the residual's place may take the result.
+void declare_residual_norm_inference(Scene& s, const RowsLook& look, int64_t width) {
+  const int64_t n = token_count(look), capacity = n + look.spare;
+  Look input;
+  input.actual = n;
+  DropoutResidualNormForward f;
+  f.rows = s.rows(look);
+  f.x = s.matrix("x", capacity, width, input);
+  f.bias = s.vector("bias", width);
+  input.role = Role::kAccumulator;
+  input.terms = norm_terms(width);
+  f.residual = f.y = s.matrix("residual", capacity, width, input);
+  f.gamma = s.vector("gamma", width);
+  f.beta = s.vector("beta", width);
+  s.forward([=](Operators& o) { o.dropout_residual_norm_forward(f); });
+}
+
+void declare_embedding_inference(Scene& s, const RowsLook& look, int64_t width) {
+  const int64_t n = token_count(look), capacity = n + look.spare;
+  s.capacity().vocabulary = 57;
+  std::vector<int32_t> ids(static_cast<size_t>(capacity), 0);
+  for (int64_t t = 0; t < n; ++t) ids[t] = static_cast<int32_t>(s.choose(57));
+  EmbeddingForward f;
+  f.rows = s.rows(look);
+  f.ids = s.integers("ids", ids);
+  f.segments = s.integers("segments", std::vector<int32_t>(static_cast<size_t>(capacity), 0));
+  f.word = s.vector("word", 57 * width);
+  f.token_type = s.vector("token_type", 2 * width);
+  f.position = s.vector("position", look.pitch * width);
+  f.gamma = s.vector("gamma", width);
+  f.beta = s.vector("beta", width);
+  f.y = s.matrix("y", capacity, width, output_look(n, norm_terms(width)));
+  s.forward([=](Operators& o) { o.embedding_forward(f); });
+}
+
 void declare_dropout(Scene& s, const RowsLook& look, int64_t width, float p, bool in_place) {
   const Rows rows = s.rows(look);
   const int64_t n = token_count(look), capacity = n + look.spare;
@@ -208,6 +243,12 @@ void add_norm_cases(Cases* cases) {
                     [](Scene& s) { declare_layer_norm(s, 600, 1, 48, Into::kWrite, false, 0); }});
   for (const auto& [name, look] : common_rows()) {
     const RowsLook rows = look;
+    for (const int64_t width : {40, 64}) {
+      const std::string text = name + ", inference, width " + std::to_string(width);
+      cases->push_back({"dropout_residual_norm", text,
+                        [=](Scene& s) { declare_residual_norm_inference(s, rows, width); }});
+      cases->push_back({"embedding", text, [=](Scene& s) { declare_embedding_inference(s, rows, width); }});
+    }
     for (const float p : {0.0f, 0.1f, 0.5f}) {
       const std::string text = name + ", dropout " + std::to_string(p).substr(0, 3);
       for (const int64_t width : {24, 64, 100}) {
