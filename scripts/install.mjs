@@ -117,7 +117,9 @@ function buildWithCmake() {
   if (existsSync(cache) && !readFileSync(cache, "utf8").includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${root}\n`)) {
     rmSync(stage, { recursive: true, force: true });
   }
-  runScript(script, ["compile", "--out", stage, `--CDELECTRA_CUDA=${cudaSetting()}`], root);
+  // Two calls: where a folder is configured already, "compile" alone would keep its old settings.
+  runScript(script, ["configure", "--out", stage, `--CDELECTRA_CUDA=${cudaSetting()}`], root);
+  runScript(script, ["build", "--out", stage], root);
   return join(stage, "Release");
 }
 
@@ -130,7 +132,7 @@ function buildWithGyp() {
     );
   const stage = join(root, "build", "gyp");
   mkdirSync(join(stage, "scripts"), { recursive: true });
-  for (const path of ["native", "binding.gyp", "package.json", "scripts/native-sources.cjs"]) {
+  for (const path of ["native", "cuda", "binding.gyp", "package.json", "scripts/native-sources.cjs"]) {
     cpSync(join(root, path), join(stage, path), { recursive: true, preserveTimestamps: true });
   }
   // Headers that lie beside this Node need not be downloaded.

@@ -2,6 +2,7 @@
 
 #include <napi.h>
 
+#include "cuda_devices.h"
 #include "kernel_session.h"
 #include "pretraining_session.h"
 
@@ -20,6 +21,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("abi", Napi::Number::New(env, kAbi));
   exports.Set("PretrainingSession", PretrainingSession::define(env));
   exports.Set("KernelSession", KernelSession::define(env));
+  exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices, "cudaDevices"));
   return exports;
 }
 

@@ -85,9 +85,25 @@ export interface NativeKernelSession extends NativeSession {
   ): NativeJob<Record<string, Float32Array | Int32Array | number>>;
 }
 
+/** A GPU as the CUDA runtime sees it. */
+export interface CudaDevice {
+  readonly name: string;
+  /** "9.0" */
+  readonly computeCapability: string;
+  /** Bytes. */
+  readonly totalMemory: number;
+  readonly freeMemory: number;
+  /** Whether a kernel has run on it just now. */
+  readonly usable: boolean;
+  /** Why not, in CUDA's words. */
+  readonly reason: string;
+}
+
 export interface NativeBinding {
   readonly version: string;
   readonly abi: number;
   readonly PretrainingSession: new (model: object, options: object) => NativePretrainingSession;
   readonly KernelSession: new (options: object) => NativeKernelSession;
+  /** Synchronous: starts CUDA on the calling thread, which can take a second. For `doctor` only. */
+  cudaDevices(path: string): { readonly devices: readonly CudaDevice[]; readonly reason: string | null };
 }

@@ -4,6 +4,7 @@ import { arch, availableParallelism, cpus, platform, release, totalmem } from "n
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { packageVersion } from "../../package-root.js";
+import { examineCuda } from "./examine-cuda.js";
 import { examineEngine } from "./examine-engine.js";
 import type { Finding } from "./finding.js";
 
@@ -41,6 +42,7 @@ export async function examine({ dataDir, signal }: ExamineOptions): Promise<Find
     cmake,
     nvcc,
     gpu,
+    ...(await examineCuda()),
     disk,
   ];
 }
