@@ -70,20 +70,29 @@ export const quickstartRecipe: QuickstartRecipe = {
       model_hparam_overrides: {
         hidden_size: 128,
         num_hidden_layers: 2,
+        // Heads of 16: telling whether a word fits its neighbours needs many places to look at.
+        num_attention_heads: 8,
         hidden_dropout_prob: 0,
         attention_probs_dropout_prob: 0,
         max_position_embeddings: 128,
+        // About 1 / sqrt(width). With the usual 0.02 the discriminator sees hardly more than the word itself at first, and
+        // learns nothing in a run as short as this.
+        initializer_range: 0.1,
       },
       embedding_size: 128,
-      generator_hidden_size: 0.5,
-      learning_rate: 2e-3,
-      train_batch_size: 128,
+      generator_hidden_size: 0.25,
+      generator_layers: 0.5,
+      // Small enough for Adam's epsilon to slow the generator down: its words stay easy to spot while the discriminator
+      // takes its first steps.
+      gen_weight: 5e-4,
+      learning_rate: 1e-3,
+      train_batch_size: 64,
       seed: 1,
     },
-    steps: 2000,
+    steps: 6000,
     warmup: 0.05,
     seconds: 240,
-    fewestSteps: 1000,
+    fewestSteps: 2000,
     probeSteps: 20,
   },
   evaluation: {

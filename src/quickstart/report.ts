@@ -111,6 +111,9 @@ export function formatReport(report: QuickstartReport): string {
     table(rows),
     "",
     `${tokens} tokens in ${sequences} sequences of ${report.data.heldOut.documents} documents that nothing was learned from.`,
+    ...(tokens < report.recipe.evaluation.fewestTokens
+      ? [`The bounds were set for ${report.recipe.evaluation.fewestTokens} such tokens; so few say less.`]
+      : []),
     `${training.step} steps, ${(training.parameters / 1e6).toFixed(2)} M parameters; ${report.engine.device}, ${report.engine.gemm}, ${report.engine.isa}, ${report.engine.threads} threads.`,
     `Seconds: ${seconds.setUp === null ? "" : `set-up ${seconds.setUp.toFixed(0)}; `}job ${seconds.job.toFixed(0)} (data ${(seconds.vocabulary + seconds.dataset).toFixed(0)}, training ${seconds.training.toFixed(0)}, evaluation ${seconds.evaluation.toFixed(0)}).`,
   ].join("\n");

@@ -1,12 +1,12 @@
 import { rename, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { loadWeights } from "../checkpoint/load-checkpoint.js";
 import { resolveModelFolder } from "../checkpoint/model-folder.js";
 import { Engine } from "../engine/engine.js";
 import type { DeviceChoice } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import { ReplacedTokenDetector } from "../inference/replaced-token-detector.js";
-import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { packageVersion } from "../package-root.js";
 import { type PretrainStart, pretrain } from "../pretraining/pretrain.js";
 import { openPretrainingData, setUpPretraining } from "../pretraining/pretraining-setup.js";

@@ -93,6 +93,7 @@ describeWithAddon("the job of the quickstart, on a small text with a tiny model"
     expect(again.firstUse).toEqual(report.firstUse);
     const text = formatReport(again);
     expect(text).toContain("unigram cross-entropy");
+    expect(text).toContain("so few say less");
     expect(text).toContain(`${measures.generator.loss.toFixed(3)}`);
   });
 });
