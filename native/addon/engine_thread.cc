@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -26,11 +27,35 @@ struct EngineThread::Ticket {
   std::unique_ptr<Failure> failure;
 };
 
+struct EngineThread::Running {
+  std::set<EngineThread*> threads;
+};
+
+/// process.exit() runs neither cleanup hooks nor finalizers on the main thread; it goes straight to the destructors of
+/// the libraries that the engine is using at that moment. The `exit` event is the last chance to stop before them.
+std::shared_ptr<EngineThread::Running> EngineThread::running_of(Napi::Env env) {
+  auto* known = env.GetInstanceData<std::shared_ptr<Running>>();
+  if (known != nullptr) return *known;
+  auto running = std::make_shared<Running>();
+  env.SetInstanceData(new std::shared_ptr<Running>(running));
+  const Napi::Value process = env.Global().Get("process");
+  if (!process.IsObject()) return running;
+  const Napi::Value on = process.As<Napi::Object>().Get("on");
+  if (!on.IsFunction()) return running;
+  const Napi::Function listener = Napi::Function::New(env, [running](const Napi::CallbackInfo&) {
+    for (EngineThread* thread : running->threads) thread->close();
+    for (EngineThread* thread : running->threads) thread->stop();
+  });
+  on.As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), listener});
+  return running;
+}
+
 EngineThread::EngineThread(Hooks hooks) : hooks_(std::move(hooks)) {}
 EngineThread::~EngineThread() = default;
 
 std::shared_ptr<EngineThread> EngineThread::start(Napi::Env env, Hooks hooks) {
   std::shared_ptr<EngineThread> self(new EngineThread(std::move(hooks)));
+  self->siblings_ = running_of(env);
   // The function's context owns a share of the thread, so that a late notification never meets a dead object.
   auto share = std::make_unique<std::shared_ptr<EngineThread>>(self);
   napi_value name = Napi::String::New(env, "electra engine");
@@ -55,6 +80,7 @@ std::shared_ptr<EngineThread> EngineThread::start(Napi::Env env, Hooks hooks) {
   }
   // Registered after the function above, hence run before it is torn down.
   napi_add_env_cleanup_hook(env, on_environment_exit, self.get());
+  self->siblings_->threads.insert(self.get());
   return self;
 }
 
@@ -77,7 +103,7 @@ Napi::Promise EngineThread::enqueue(Napi::Env env, double id, Napi::Object owner
 
 void EngineThread::abort(double id) {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (running_ != nullptr && running_->id == id) running_->abort = true;
+  if (current_ != nullptr && current_->id == id) current_->abort = true;
   for (const auto& ticket : waiting_)
     if (ticket->id == id) ticket->abort = true;
 }
@@ -86,7 +112,7 @@ void EngineThread::close() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     closing_ = true;
-    if (running_ != nullptr) running_->abort = true;
+    if (current_ != nullptr) current_->abort = true;
   }
   wake_.notify_one();
 }
@@ -131,7 +157,7 @@ void EngineThread::main() {
                                         "Not done, because a step queued before it failed; weights are as that step "
                                         "found them."});
     } else {
-      running_ = ticket.get();
+      current_ = ticket.get();
       lock.unlock();
       try {
         ticket->job.work(ticket->abort);
@@ -141,7 +167,7 @@ void EngineThread::main() {
       ModelMemory memory;
       if (hooks_.measure) memory = hooks_.measure();
       lock.lock();
-      running_ = nullptr;
+      current_ = nullptr;
       memory_ = memory;
       if (ticket->failure && closing_ && ticket->failure->code == "ERR_ELECTRA_ABORTED")
         *ticket->failure = {"ERR_ELECTRA_DISPOSED", "The engine was disposed of before this was done."};
@@ -200,7 +226,8 @@ void EngineThread::settle(Napi::Env env, Ticket& ticket) {
 void EngineThread::finish(Napi::Env env) {
   if (finished_) return;
   finished_ = true;
-  thread_.join();
+  stop();
+  siblings_->threads.erase(this);
   napi_remove_env_cleanup_hook(env, on_environment_exit, this);
   try {
     for (const auto& deferred : closed_) {
@@ -232,10 +259,16 @@ void EngineThread::report_memory(Napi::Env env) {
   reported_bytes_ = bytes;
 }
 
+/// Waits for the thread: at most as long as one layer takes.
+void EngineThread::stop() {
+  close();
+  if (thread_.joinable()) thread_.join();
+}
+
 void EngineThread::on_environment_exit(void* pointer) {
   auto* self = static_cast<EngineThread*>(pointer);
-  self->close();
-  self->thread_.join();
+  self->stop();
+  self->siblings_->threads.erase(self);
   self->finished_ = true;
   // References to JavaScript objects die here, while their environment still lives.
   self->waiting_.clear();

@@ -68,7 +68,12 @@ class EngineThread {
   void hold(Napi::Env env);
   void let_go(Napi::Env env);
   void report_memory(Napi::Env env);
+  void stop();
   static void on_environment_exit(void* self);
+
+  /// The running threads of one JavaScript environment.
+  struct Running;
+  static std::shared_ptr<Running> running_of(Napi::Env env);
 
   const Hooks hooks_;
   std::thread thread_;
@@ -76,7 +81,7 @@ class EngineThread {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Ticket>> waiting_;
-  Ticket* running_ = nullptr;
+  Ticket* current_ = nullptr;
   std::deque<std::unique_ptr<Ticket>> done_;
   ModelMemory memory_;
   uint64_t refused_generation_ = 0;  ///< weight-changing jobs of generations up to this are refused
@@ -85,6 +90,7 @@ class EngineThread {
 
   // JavaScript thread only.
   uint64_t generation_ = 1;  ///< counts the failures that JavaScript has been told of
+  std::shared_ptr<Running> siblings_;
   napi_threadsafe_function notify_ = nullptr;
   int64_t holds_ = 0;
   int64_t reported_bytes_ = 0;

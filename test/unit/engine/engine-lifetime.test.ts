@@ -39,6 +39,7 @@ describeWithAddon("the engine's thread", () => {
   ])("lets a process end by %s", async (ending, expected) => {
     const { code, signal, errors } = await runFixture(ending);
     expect({ code, signal }).toEqual({ code: expected, signal: null });
+    expect(errors).not.toContain("outlives");
     if (ending === "throw") expect(errors).toContain("left on purpose");
     else expect(errors).toBe("");
   });
