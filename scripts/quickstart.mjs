@@ -116,7 +116,7 @@ async function main() {
     console.log(options.json ? JSON.stringify(report, null, 2) : `\n${formatReport(report)}\n`);
     console.error(`model:  ${report.model}\nreport: ${reportFile}`);
     console.error(
-      `\nNext:\n  npx electra-native fill-mask --model ${report.model} "The [MASK] of the United States"`,
+      `\nNext:\n  echo "The people of the United banana are free." | npx electra-native detect --model ${report.model} --top 2`,
     );
     for (const bar of report.bars.filter(({ passed }) => passed === false)) {
       console.error(`error: missed: ${bar.description} (measured ${bar.measured.toFixed(3)})`);
