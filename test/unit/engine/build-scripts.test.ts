@@ -23,7 +23,7 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "electra-build-"));
   root = join(folder, "node_modules", "electra-native");
   mkdirSync(join(root, "native"), { recursive: true });
-  mkdirSync(join(root, "src"));
+  for (const name of ["src", "cuda"]) mkdirSync(join(root, name));
   cpSync(join(repository, "scripts"), join(root, "scripts"), { recursive: true });
   for (const file of ["package.json", "binding.gyp"]) cpSync(join(repository, file), join(root, file));
   writeFileSync(join(root, "native/sources.json"), '{"cuda": []}');
