@@ -74,7 +74,7 @@ struct Scores {
 std::vector<float> content_of(const Buffer& b) {
   const size_t guard = static_cast<const char*>(b.data) - static_cast<const char*>(b.base);
   std::vector<float> values((b.initial.size() - 2 * guard) / sizeof(float));
-  std::memcpy(values.data(), b.initial.data() + guard, values.size() * sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), b.initial.data() + guard, values.size() * sizeof(float));
   return values;
 }
 
