@@ -20,11 +20,12 @@ function fail(code, message, hint) {
 
 /** Compiles the shell and the addon, as the install scripts of npm would have done. */
 function build() {
-  const force = args.includes("--force") ? ["--force"] : [];
+  // As a dependency, npm's own call of install.mjs may fail quietly; somebody who types "build" wants to know.
+  const flags = ["--strict", ...(args.includes("--force") ? ["--force"] : [])];
   for (const script of ["prepare.mjs", "install.mjs"]) {
     // What compilers say is talk: stdout stays empty for data.
     const options = { stdio: ["ignore", 2, 2], cwd: join(scripts, "..") };
-    const { status, signal, error } = spawnSync(process.execPath, [join(scripts, script), ...force], options);
+    const { status, signal, error } = spawnSync(process.execPath, [join(scripts, script), ...flags], options);
     if (error !== undefined || status !== 0) {
       const how =
         error !== undefined
