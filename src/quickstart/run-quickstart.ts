@@ -209,7 +209,6 @@ async function evaluateModel(
     const sentences = await swapWords({
       textDir: heldOutTextDir(dataDir),
       tokenizer: detector.model.tokenizer,
-      trainCounts,
       recipe: recipe.firstUse,
     });
     return { measures, firstUse: await tryDetector(detector, sentences, abort.signal) };

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { segmentWords } from "../inference/word-segmenter.js";
 import { SeededRandom } from "../metrics/seeded-random.js";
 import type { Tokenizer } from "../tokenization/tokenizer.js";
-import { UnigramSampler } from "./fixed-corruption.js";
 import type { QuickstartRecipe } from "./recipe.js";
 
 /** A sentence in which two words were swapped for others. */
@@ -20,8 +19,6 @@ export interface SwapWordsOptions {
   /** Folder of held-out text, one sentence a line. */
   readonly textDir: string;
   readonly tokenizer: Tokenizer;
-  /** Occurrences of every id in the training records. */
-  readonly trainCounts: ArrayLike<number>;
   readonly recipe: QuickstartRecipe["firstUse"];
 }
 
@@ -30,8 +27,8 @@ const swapsPerSentence = 2;
 const shortestWord = 3;
 
 /**
- * Takes sentences evenly from the held-out text and swaps two words of each for other whole words of the vocabulary, drawn as
- * often as they occur in the training text. The choice depends on the recipe's seed alone; nobody looked at the outcome.
+ * Takes sentences evenly from the held-out text and swaps two words of each for words of other such sentences, so that common words
+ * come often and rare ones seldom. The choice depends on the recipe's seed alone; nobody looked at the outcome.
  */
 export async function swapWords(options: SwapWordsOptions): Promise<SwappedSentence[]> {
   const { textDir, tokenizer, recipe } = options;
@@ -41,11 +38,11 @@ export async function swapWords(options: SwapWordsOptions): Promise<SwappedSente
     suitable.push(...lines.filter((line) => isSuitable(line, recipe)));
   }
   const random = new SeededRandom(recipe.seed);
-  const sampler = new UnigramSampler(wholeWordCounts(options));
+  const pool = suitable.flatMap((line) => line.match(/[a-z]+/gi) ?? []).filter(isSwappable);
   const count = Math.min(recipe.sentences, suitable.length);
   return Array.from({ length: count }, (_, index) => {
     const original = suitable[Math.floor((index * suitable.length) / count)]!;
-    return swapTwo(original, tokenizer, sampler, random);
+    return swapTwo(original, tokenizer, pool, random);
   });
 }
 
@@ -55,12 +52,6 @@ function isSuitable(line: string, { fewestWords, mostWords }: QuickstartRecipe["
   return words >= fewestWords && words <= mostWords && /^[A-Z].*[.?!]$/.test(line);
 }
 
-function wholeWordCounts({ tokenizer, trainCounts }: SwapWordsOptions): Float64Array {
-  return Float64Array.from(tokenizer.vocabulary.tokens, (token, id) =>
-    isSwappable(token) ? (trainCounts[id] ?? 0) : 0,
-  );
-}
-
 function isSwappable(word: string): boolean {
   return word.length >= shortestWord && /^[a-z]+$/i.test(word);
 }
@@ -68,7 +59,7 @@ function isSwappable(word: string): boolean {
 function swapTwo(
   original: string,
   tokenizer: Tokenizer,
-  sampler: UnigramSampler,
+  pool: readonly string[],
   random: SeededRandom,
 ): SwappedSentence {
   const candidates = segmentWords(original, tokenizer).filter(({ text }) => isSwappable(text));
@@ -81,8 +72,8 @@ function swapTwo(
   for (const index of [...chosen].sort((a, b) => a - b)) {
     const place = candidates[index]!;
     let word = place.text;
-    while (word.toLowerCase() === place.text.toLowerCase()) {
-      word = tokenizer.vocabulary.tokenOf(sampler.draw(random));
+    for (let tries = 0; tries < 100 && word.toLowerCase() === place.text.toLowerCase(); tries++) {
+      word = pool[random.below(pool.length)]!.toLowerCase();
     }
     // A capital would give the place away to the reader, and its absence too.
     if (place.text[0] !== place.text[0]!.toLowerCase()) word = word[0]!.toUpperCase() + word.slice(1);

@@ -18,6 +18,7 @@ const recipe: QuickstartRecipe = {
       ...quickstartRecipe.training.hparams,
       model_hparam_overrides: { hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2 },
       embedding_size: 16,
+      generator_layers: 1,
       train_batch_size: 8,
     },
     steps: 12,

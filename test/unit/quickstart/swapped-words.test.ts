@@ -35,11 +35,10 @@ const tokens = [
   ..."abcdefghijklmnopqrstuvwxyz0123456789",
 ];
 const tokenizer = new Tokenizer({ vocabulary: Vocabulary.fromTokens(tokens) });
-const trainCounts = tokens.map((token) => (token === "rare" ? 0 : 5));
 const recipe = { sentences: 5, fewestWords: 6, mostWords: 20, seed: 3 };
 
-it("two words of whole sentences become other whole words of the training text", async () => {
-  const sentences = await swapWords({ textDir, tokenizer, trainCounts, recipe });
+it("two words of whole sentences become words of others", async () => {
+  const sentences = await swapWords({ textDir, tokenizer, recipe });
   expect(sentences).toHaveLength(5);
   for (const { original, text, swaps, candidates } of sentences) {
     expect(original).toMatch(/^Number \d/);
@@ -47,7 +46,7 @@ it("two words of whole sentences become other whole words of the training text",
     expect(swaps).toHaveLength(2);
     let restored = text;
     for (const { start, word, original: before } of [...swaps].reverse()) {
-      expect(["zeal", "tax", "peace"]).toContain(word.toLowerCase());
+      expect("number the people this great nation wish peace".split(" ")).toContain(word.toLowerCase());
       expect(word.toLowerCase()).not.toBe(before.toLowerCase());
       expect(text.slice(start, start + word.length)).toBe(word);
       restored = restored.slice(0, start) + before + restored.slice(start + word.length);
@@ -57,7 +56,7 @@ it("two words of whole sentences become other whole words of the training text",
 });
 
 it("the choice depends on the seed alone", async () => {
-  const options = { textDir, tokenizer, trainCounts, recipe };
+  const options = { textDir, tokenizer, recipe };
   expect(await swapWords(options)).toEqual(await swapWords(options));
   expect(await swapWords({ ...options, recipe: { ...recipe, seed: 4 } })).not.toEqual(
     await swapWords(options),
