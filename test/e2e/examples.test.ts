@@ -24,11 +24,27 @@ const debugSize = {
   num_eval_steps: 1,
 };
 
-/** The lines of a document's blocks that are fenced as `sh`. */
-function commandsOf(document: string): string[] {
+/** The blocks of a document that are fenced as a language. */
+function blocksOf(document: string, language: string): string[] {
   const text = readFileSync(join(root, document), "utf8");
-  return [...text.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].flatMap(([, block]) => block!.trim().split("\n"));
+  const fenced = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm");
+  return [...text.matchAll(fenced)].map(([, block]) => block!);
 }
+
+// Below the package, so that a program here imports "electra-native" as one beside it would.
+const programs = join(root, "build", `examples-${process.pid}`);
+
+/** Node 20 runs no TypeScript; the types are the business of tsconfig.test.json. */
+function writeProgram(name: string, text: string): string {
+  const { outputText } = ts.transpileModule(text, {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+  });
+  mkdirSync(programs, { recursive: true });
+  const path = join(programs, `${name}.mjs`);
+  writeFileSync(path, outputText);
+  return path;
+}
+afterAll(() => rmSync(programs, { recursive: true, force: true }));
 
 /** The words of a command as the shell would give them to a program. */
 async function shellWords(command: string, dataDir: string): Promise<string[]> {
@@ -61,7 +77,7 @@ function run(
 }
 
 describe.skipIf(missing !== undefined)(`the commands of docs/from-google-electra.md${reason}`, () => {
-  const commands = commandsOf("docs/from-google-electra.md");
+  const commands = blocksOf("docs/from-google-electra.md", "sh").flatMap((block) => block.trim().split("\n"));
   let dataDir = "";
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), "electra-examples-"));
@@ -114,27 +130,17 @@ describe.skipIf(missing !== undefined)(`the commands of docs/from-google-electra
 });
 
 describe.skipIf(missing !== undefined)(`examples/train-loop.ts${reason}`, () => {
-  // Below the package, so that it imports "electra-native" as a program beside it would.
-  const folder = join(root, "build", `examples-${process.pid}`);
   let work = "";
   beforeAll(async () => {
     work = await mkdtemp(join(tmpdir(), "electra-train-loop-"));
-    mkdirSync(folder, { recursive: true });
-    // Node 20 runs no TypeScript; the types are checked by tsconfig.test.json.
-    const { outputText } = ts.transpileModule(readFileSync(join(root, "examples/train-loop.ts"), "utf8"), {
-      compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-    });
-    writeFileSync(join(folder, "train-loop.mjs"), outputText);
   });
   afterAll(async () => {
-    rmSync(folder, { recursive: true, force: true });
     await rm(work, { recursive: true, force: true });
   });
 
   it("learns a made-up language until the held-out loss stops falling, and leaves a checkpoint", async () => {
-    const { code, stdout, stderr } = await run(process.execPath, [join(folder, "train-loop.mjs")], {
-      TMPDIR: work,
-    });
+    const program = writeProgram("train-loop", readFileSync(join(root, "examples/train-loop.ts"), "utf8"));
+    const { code, stdout, stderr } = await run(process.execPath, [program], { TMPDIR: work });
     expect(code, stderr).toBe(0);
     const losses = [...stdout.matchAll(/held-out loss ([\d.]+)/g)].map(([, loss]) => Number(loss));
     expect(losses.length).toBeGreaterThan(2);
@@ -151,5 +157,25 @@ describe.skipIf(missing !== undefined)(`examples/train-loop.ts${reason}`, () => 
     // The best, not the last.
     const best = 20 * (losses.indexOf(Math.min(...losses)) + 1);
     expect(document.checkpoints).toEqual([best]);
+  });
+});
+
+describe.skipIf(missing !== undefined)(`the program of docs/library.md${reason}`, () => {
+  let work = "";
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), "electra-library-"));
+    await writeSyntheticCorpus(join(work, "text"), { documents: 30, sentences: 20 });
+  });
+  afterAll(async () => {
+    await rm(work, { recursive: true, force: true });
+  });
+
+  it("does what the page says", async () => {
+    const program = writeProgram("library", blocksOf("docs/library.md", "ts").join("\n"));
+    const { code, stdout, stderr } = await run(process.execPath, [program], {}, work);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toMatch(/^finished 20 .*checkpoint-20$/m);
+    expect(stdout).toMatch(/^\[ 8, 32 \] true$/m);
+    expect(stdout).toMatch(/^ERR_ELECTRA_UNKNOWN_HPARAM .*learning_rate/m);
   });
 });
