@@ -131,7 +131,7 @@ function formatFirstUse(use: FirstUse): string {
     swapped ? `swapped, was "${original}"` : "",
   ]);
   return [
-    "First use: two words of a held-out sentence were swapped for others. Which?",
+    "First use: two words (of three letters or more) of a held-out sentence were swapped for others. Which?",
     "",
     table([["word", "replaced?", "", ""], ...rows]),
     "",
