@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { filesBelow, includesOf, type ModuleUse, moduleUses, root } from "./source-imports.js";
@@ -53,9 +53,15 @@ describe("the shell's rows", () => {
     expect(listed(broken)).toEqual(["src/hparams/hparams-file.ts -> node:fs/promises"]);
   });
 
-  it("the engine needs nothing of the shell but its errors", () => {
-    const broken = within("engine").filter(
-      ({ room }) => room !== undefined && room !== "engine" && room !== "errors",
+  it("the engine needs nothing of the shell but its errors and the package's place", () => {
+    const leaves = ["engine", "errors", "package-root"];
+    const broken = within("engine").filter(({ room }) => room !== undefined && !leaves.includes(room));
+    expect(listed(broken)).toEqual([]);
+  });
+
+  it("the single files that everybody may use know no room", () => {
+    const broken = uses.filter(
+      ({ file, room }) => /^src\/(errors|package-root)\.ts$/.test(file) && room !== undefined,
     );
     expect(listed(broken)).toEqual([]);
   });
@@ -121,6 +127,10 @@ describe("the engine's rows", () => {
       .filter((file) => file.startsWith("native/"))
       .sort();
     expect(native).toEqual(filesBelow("native", [".cc"]));
+    const missing = Object.values(lists)
+      .flat()
+      .filter((file) => !existsSync(join(root, file)));
+    expect(missing).toEqual([]);
   });
 });
 
