@@ -89,21 +89,24 @@ async function measureSpeed(
     });
     try {
       const warmUp = Math.ceil(recipe.probeSteps / 4);
-      let started = 0;
+      const seconds: number[] = [];
       let tokens = 0;
       for (let step = 0; step < warmUp + recipe.probeSteps; step++) {
         signal?.throwIfAborted();
         const batch = await loader.next();
         if (batch === undefined) throw new Error("the stream of training records ended");
-        if (step === warmUp) started = performance.now();
+        const started = performance.now();
         const result = await engine.trainStep(
           { ...batch, length: setup.hparams.max_seq_length, firstRow: 0 },
           { step, learningRate: 0 },
         );
-        if (step >= warmUp) tokens += result.tokens;
+        if (step < warmUp) continue;
+        seconds.push((performance.now() - started) / 1000);
+        tokens += result.tokens;
       }
-      const seconds = (performance.now() - started) / 1000;
-      return { secondsPerStep: seconds / recipe.probeSteps, tokensPerSecond: tokens / seconds };
+      // The median: a neighbour that holds up some steps must not shorten the whole run.
+      const secondsPerStep = seconds.sort((a, b) => a - b)[Math.floor(seconds.length / 2)]!;
+      return { secondsPerStep, tokensPerSecond: tokens / recipe.probeSteps / secondsPerStep };
     } finally {
       loader.close();
       await engine.dispose();

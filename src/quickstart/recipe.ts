@@ -93,7 +93,7 @@ export const quickstartRecipe: QuickstartRecipe = {
     warmup: 0.05,
     seconds: 240,
     fewestSteps: 2000,
-    probeSteps: 20,
+    probeSteps: 40,
   },
   evaluation: {
     batchSize: 128,
