@@ -1,6 +1,6 @@
 #pragma once
-// One block of device memory, cut by a plan that runs twice: once without memory to learn its size, once to hand out the
-// places. Regions that never live at the same time are planned from the same mark.
+// One block of device memory, cut by a plan that runs twice: once without memory to learn its size, once to
+// hand out the places. Regions that never live at the same time are planned from the same mark.
 
 #include <algorithm>
 

@@ -8,7 +8,8 @@ namespace electra {
 
 int32_t slots_of_row(int32_t tokens, float mask_prob, int32_t max_predictions) {
   const float expected = std::nearbyintf(static_cast<float>(tokens) * mask_prob);
-  const int32_t count = expected < static_cast<float>(max_predictions) ? static_cast<int32_t>(expected) : max_predictions;
+  const int32_t count =
+      expected < static_cast<float>(max_predictions) ? static_cast<int32_t>(expected) : max_predictions;
   return count < 1 ? 1 : count;
 }
 
@@ -58,11 +59,13 @@ void DeviceBatch::plan(Arena& arena, int32_t rows, int32_t pitch, int32_t slots_
 
 PackedBatch pack_batch(const HostBatch& batch, const PretrainingConfig& config, bool with_slots) {
   if (batch.rows < 1 || batch.length < 1)
-    throw EngineError("ERR_ELECTRA_BATCH", "a batch needs at least one row and one token; it has %d rows of length %d",
-                      batch.rows, batch.length);
+    throw EngineError("ERR_ELECTRA_BATCH",
+                      "a batch needs at least one row and one token; it has %d rows of length %d", batch.rows,
+                      batch.length);
   if (batch.length > config.max_seq_length || (config.keep_padding && batch.length != config.max_seq_length))
     throw EngineError("ERR_ELECTRA_BATCH", "rows of length %d do not fit max_seq_length %d%s", batch.length,
-                      config.max_seq_length, config.keep_padding ? " (row mode keep wants exactly that length)" : "");
+                      config.max_seq_length,
+                      config.keep_padding ? " (row mode keep wants exactly that length)" : "");
   PackedBatch packed;
   packed.rows = batch.rows;
   packed.pitch = config.max_seq_length;
@@ -80,11 +83,12 @@ PackedBatch pack_batch(const HostBatch& batch, const PretrainingConfig& config, 
       const int32_t id = batch.input_ids[at];
       const int32_t segment = batch.segment_ids ? batch.segment_ids[at] : 0;
       if (id < 0 || id >= vocabulary)
-        throw EngineError("ERR_ELECTRA_TOKEN_ID", "row %d, position %d: token id %d is outside the vocabulary of %d", b, i,
-                          id, vocabulary);
+        throw EngineError("ERR_ELECTRA_TOKEN_ID",
+                          "row %d, position %d: token id %d is outside the vocabulary of %d", b, i, id,
+                          vocabulary);
       if (segment < 0 || segment >= types)
-        throw EngineError("ERR_ELECTRA_BATCH", "row %d, position %d: segment id %d is outside 0 … %d", b, i, segment,
-                          types - 1);
+        throw EngineError("ERR_ELECTRA_BATCH", "row %d, position %d: segment id %d is outside 0 … %d", b, i,
+                          segment, types - 1);
       const bool candidate = i < length && id != config.cls_id && id != config.sep_id && id != config.mask_id;
       candidates += candidate;
       packed.ids.push_back(id);
@@ -101,8 +105,9 @@ PackedBatch pack_batch(const HostBatch& batch, const PretrainingConfig& config, 
     packed.real_tokens += length;
     packed.candidates += candidates;
     // A row without a candidate is left alone (the reference divides by zero there).
-    const int32_t slots =
-        with_slots && candidates > 0 ? slots_of_row(length, config.mask_prob, config.max_predictions_per_seq) : 0;
+    const int32_t slots = with_slots && candidates > 0
+                              ? slots_of_row(length, config.mask_prob, config.max_predictions_per_seq)
+                              : 0;
     packed.slot_offsets.push_back(packed.slot_offsets.back() + slots);
   }
   packed.tokens = static_cast<int64_t>(packed.ids.size());
@@ -114,11 +119,12 @@ Extent slot_extent(const PackedBatch& packed, const DeviceBatch& device) {
   return Extent{std::min(device.slot_capacity, (packed.slots + 63) / 64 * 64), device.actual + 1};
 }
 
-Rows upload_batch(Operators& operators, const PackedBatch& packed, const DeviceBatch& device, bool keep_padding,
-                  bool cloze) {
+Rows upload_batch(Operators& operators, const PackedBatch& packed, const DeviceBatch& device,
+                  bool keep_padding, bool cloze) {
   std::vector<int32_t> block(static_cast<size_t>(device.block_size), 0);
   const auto place = [&](const int32_t* where, const std::vector<int32_t>& values) {
-    if (!values.empty()) std::memcpy(&block[static_cast<size_t>(where - device.block)], values.data(), values.size() * 4);
+    if (!values.empty())
+      std::memcpy(&block[static_cast<size_t>(where - device.block)], values.data(), values.size() * 4);
   };
   place(device.ids, packed.ids);
   place(device.segments, packed.segments);
@@ -131,16 +137,19 @@ Rows upload_batch(Operators& operators, const PackedBatch& packed, const DeviceB
   place(device.actual, {static_cast<int32_t>(packed.tokens), static_cast<int32_t>(packed.slots)});
   operators.upload(device.block, block.data(), block.size() * sizeof(int32_t));
   if (keep_padding && packed.tokens > 0)
-    operators.upload(device.token_weights, packed.token_weights.data(), packed.token_weights.size() * sizeof(float));
+    operators.upload(device.token_weights, packed.token_weights.data(),
+                     packed.token_weights.size() * sizeof(float));
   if (cloze && packed.tokens > 0) {
-    operators.upload(device.cloze_weights, packed.cloze_weights.data(), packed.cloze_weights.size() * sizeof(float));
+    operators.upload(device.cloze_weights, packed.cloze_weights.data(),
+                     packed.cloze_weights.size() * sizeof(float));
     operators.upload(device.keeps_id, packed.keeps_id.data(), packed.keeps_id.size());
   }
   Rows rows;
   rows.batch = packed.rows;
   rows.pitch = packed.pitch;
   rows.keep_padding = keep_padding;
-  rows.tokens = Extent{std::min(int64_t{packed.rows} * packed.pitch, (packed.tokens + 255) / 256 * 256), device.actual};
+  rows.tokens =
+      Extent{std::min(int64_t{packed.rows} * packed.pitch, (packed.tokens + 255) / 256 * 256), device.actual};
   rows.offsets = device.offsets;
   rows.valid = device.valid;
   rows.global_row = device.global_row;

@@ -1,6 +1,6 @@
 #pragma once
-// From a batch of records to the token stream: lengths, offsets, slots and denominators, made on the host and sent to the
-// device in one copy.
+// From a batch of records to the token stream: lengths, offsets, slots and denominators, made on the host and
+// sent to the device in one copy.
 
 #include <vector>
 
@@ -9,10 +9,12 @@
 
 namespace electra {
 
-/// How many slots a row of `tokens` real tokens gets: max(1, min(N, round-half-even(float32(n) · float32(mask_prob)))).
+/// How many slots a row of `tokens` real tokens gets: max(1, min(N, round-half-even(float32(n) ·
+/// float32(mask_prob)))).
 int32_t slots_of_row(int32_t tokens, float mask_prob, int32_t max_predictions);
 
-/// The batch on the device. Capacities are functions of (rows, pitch, N); pointers are planned once per reservation.
+/// The batch on the device. Capacities are functions of (rows, pitch, N); pointers are planned once per
+/// reservation.
 struct DeviceBatch {
   int64_t token_capacity = 0;
   int64_t slot_capacity = 0;
@@ -27,12 +29,12 @@ struct DeviceBatch {
   // Written on the device.
   int32_t *masked_ids, *replaced_ids, *slot_token, *slot_target, *slot_coordinate, *slot_local, *sampled;
   int32_t *token_slots, *slot_order;
-  float* labels = nullptr;       ///< [T]
-  float* token_loss = nullptr;   ///< [T]
-  float* final_logits = nullptr; ///< [T]
-  float* log_q = nullptr;        ///< [T]
-  float* nll = nullptr;          ///< [R] of the language-model head
-  int32_t* predictions = nullptr;///< [R]
+  float* labels = nullptr;         ///< [T]
+  float* token_loss = nullptr;     ///< [T]
+  float* final_logits = nullptr;   ///< [T]
+  float* log_q = nullptr;          ///< [T]
+  float* nll = nullptr;            ///< [R] of the language-model head
+  int32_t* predictions = nullptr;  ///< [R]
   StepScalars* scalars = nullptr;
   LanguageModelSums* generator_sums = nullptr;
   BinarySums* discriminator_sums = nullptr;
@@ -47,7 +49,7 @@ struct PackedBatch {
   int64_t tokens = 0;       ///< tokens in the stream
   int64_t real_tokens = 0;  ///< without padding
   int64_t slots = 0;
-  int64_t candidates = 0;   ///< Σ over rows of tokens that may be corrupted
+  int64_t candidates = 0;  ///< Σ over rows of tokens that may be corrupted
   std::vector<int32_t> ids, segments, token_row, token_position, offsets, valid, global_row, slot_offsets;
   std::vector<float> token_weights, cloze_weights;
   std::vector<uint8_t> keeps_id;
@@ -60,7 +62,7 @@ PackedBatch pack_batch(const HostBatch& batch, const PretrainingConfig& config, 
 Extent slot_extent(const PackedBatch& packed, const DeviceBatch& device);
 
 /// Uploads, and returns the stream's Rows.
-Rows upload_batch(Operators& operators, const PackedBatch& packed, const DeviceBatch& device, bool keep_padding,
-                  bool cloze);
+Rows upload_batch(Operators& operators, const PackedBatch& packed, const DeviceBatch& device,
+                  bool keep_padding, bool cloze);
 
 }  // namespace electra

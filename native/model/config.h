@@ -23,9 +23,10 @@ struct TransformerConfig {
 };
 
 enum class Objective : int32_t {
-  kElectra = 0,              ///< replaced-token detection, Clark et al. 2020 (ELECTRA)
-  kMaskedLanguageModel = 1,  ///< the reference's BERT objective: masked language model of the full-size encoder
-  kElectric = 2,             ///< noise-contrastive energy model, Clark et al. 2020 (Electric)
+  kElectra = 0,  ///< replaced-token detection, Clark et al. 2020 (ELECTRA)
+  kMaskedLanguageModel =
+      1,          ///< the reference's BERT objective: masked language model of the full-size encoder
+  kElectric = 2,  ///< noise-contrastive energy model, Clark et al. 2020 (Electric)
 };
 
 enum class GeneratorKind : int32_t {
@@ -44,12 +45,12 @@ struct PretrainingConfig {
   float gen_weight = 1;
   float disc_weight = 50;
   float mask_prob = 0.15f;
-  int32_t max_seq_length = 128;            ///< L: pitch of every random coordinate, longest row
-  int32_t max_predictions_per_seq = 19;    ///< N
+  int32_t max_seq_length = 128;          ///< L: pitch of every random coordinate, longest row
+  int32_t max_predictions_per_seq = 19;  ///< N
   float temperature = 1;
   bool disallow_correct = false;
   bool mask_without_replacement = false;
-  bool keep_padding = false;               ///< row mode `keep`
+  bool keep_padding = false;  ///< row mode `keep`
   int32_t cls_id = 101, sep_id = 102, mask_id = 103;
   float weight_decay_rate = 0.01f;
 };

@@ -9,7 +9,8 @@ namespace {
 
 constexpr int64_t kBlockElements = 1024;
 
-/// FNV-1a over the name: the site of the initializer's random words, so that a variable starts the same in every model.
+/// FNV-1a over the name: the site of the initializer's random words, so that a variable starts the same in
+/// every model.
 uint32_t name_hash(const std::string& name) {
   uint32_t hash = 2166136261u;
   for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
@@ -67,8 +68,10 @@ int64_t ParameterTable::reserve_block(int64_t elements) {
   return offset;
 }
 
-int ParameterTable::add(const std::string& name, std::vector<int64_t> shape, Initializer initializer, float range) {
-  if (index_.count(name)) throw EngineError("ERR_ELECTRA_PARAMETER", "variable %s registered twice", name.c_str());
+int ParameterTable::add(const std::string& name, std::vector<int64_t> shape, Initializer initializer,
+                        float range) {
+  if (index_.count(name))
+    throw EngineError("ERR_ELECTRA_PARAMETER", "variable %s registered twice", name.c_str());
   int64_t elements = 1;
   for (const int64_t dim : shape) elements *= dim;
   Parameter parameter;
@@ -143,7 +146,8 @@ const std::string& ParameterTable::name_at(int64_t offset) const {
 
 Parameters::Parameters(Operators& operators, ParameterTable table, float weight_decay_rate)
     : operators_(operators), table_(std::move(table)) {
-  static const char* const kPurpose[] = {"parameters", "gradients", "Adam's first moments", "Adam's second moments"};
+  static const char* const kPurpose[] = {"parameters", "gradients", "Adam's first moments",
+                                         "Adam's second moments"};
   try {
     for (int i = 0; i < 4; ++i)
       buffers_[i] = static_cast<float*>(
@@ -197,7 +201,8 @@ const Parameter& Parameters::entry(const std::string& name, int64_t elements) co
   const Parameter& parameter = table_.at(index);
   if (elements != parameter.rows() * parameter.cols())
     throw EngineError("ERR_ELECTRA_PARAMETER", "variable %s has %lld elements, not %lld", name.c_str(),
-                      static_cast<long long>(parameter.rows() * parameter.cols()), static_cast<long long>(elements));
+                      static_cast<long long>(parameter.rows() * parameter.cols()),
+                      static_cast<long long>(elements));
   return parameter;
 }
 

@@ -12,8 +12,8 @@ namespace electra {
 
 enum class Initializer : int32_t { kZeros = 0, kOnes = 1, kTruncatedNormal = 2, kGlorotUniform = 3 };
 
-/// One variable under the reference's name. Matrices are [rows, cols] with rows `stride` apart; query, key and value
-/// kernels are column views of one [h, 3h] block, their biases of one [3h] block.
+/// One variable under the reference's name. Matrices are [rows, cols] with rows `stride` apart; query, key
+/// and value kernels are column views of one [h, 3h] block, their biases of one [3h] block.
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
@@ -27,7 +27,8 @@ struct Parameter {
   int64_t cols() const { return shape.back(); }
 };
 
-/// Names of variables that the optimizer does not decay: LayerNorm parameters and every bias (also output_bias).
+/// Names of variables that the optimizer does not decay: LayerNorm parameters and every bias (also
+/// output_bias).
 bool is_decayed(const std::string& name);
 
 class ParameterTable {
@@ -75,13 +76,15 @@ class Parameters {
   const ParameterTable& table() const { return table_; }
   /// Fills every variable by its initializer; the same seed and name give the same values in every model.
   void initialize(uint64_t seed);
-  /// Copies a variable to or from the host, dense row-major. Throws ERR_ELECTRA_PARAMETER for an unknown name or size.
+  /// Copies a variable to or from the host, dense row-major. Throws ERR_ELECTRA_PARAMETER for an unknown name
+  /// or size.
   void read(ParameterKind kind, const std::string& name, float* host, int64_t elements) const;
   void write(ParameterKind kind, const std::string& name, const float* host, int64_t elements);
 
   float* value(int index) const { return buffers_[0] + table_.at(index).offset; }
   float* gradient(int index) const { return buffers_[1] + table_.at(index).offset; }
-  /// The weight of a linear layer: `columns` of the block that starts at variable `index` (3 h for query, key, value).
+  /// The weight of a linear layer: `columns` of the block that starts at variable `index` (3 h for query,
+  /// key, value).
   Weight weight(int index, int64_t columns = 0) const;
   float* buffer(ParameterKind kind) const { return buffers_[static_cast<int>(kind)]; }
   const Segment* device_segments() const { return segments_; }

@@ -1,5 +1,6 @@
 #pragma once
-// ELECTRA, Electric and masked-LM pre-training: corrupt, generate, replace, discriminate, and all of it backwards.
+// ELECTRA, Electric and masked-LM pre-training: corrupt, generate, replace, discriminate, and all of it
+// backwards.
 
 #include <atomic>
 #include <memory>
@@ -12,29 +13,29 @@ namespace electra {
 
 /// A batch as the records hold it, in host memory; padding may hold anything.
 struct HostBatch {
-  int32_t rows = 0;                      ///< B
-  int32_t length = 0;                    ///< L of the arrays, at most max_seq_length (equal to it in row mode keep)
+  int32_t rows = 0;    ///< B
+  int32_t length = 0;  ///< L of the arrays, at most max_seq_length (equal to it in row mode keep)
   const int32_t* input_ids = nullptr;    ///< [B, L]
   const int32_t* lengths = nullptr;      ///< [B] real tokens of each row: input_mask is that many ones
   const int32_t* segment_ids = nullptr;  ///< [B, L] or null: zeros
-  int32_t first_row = 0;                 ///< number of row 0 in the whole batch (micro-batches and ranks count on)
+  int32_t first_row = 0;  ///< number of row 0 in the whole batch (micro-batches and ranks count on)
 };
 
 /// Random choices fed from outside, each null or an array; what is null is drawn.
 struct Draws {
-  const int32_t* positions = nullptr;        ///< [B, N] positions in the row
-  const float* replace_uniform = nullptr;    ///< [B, N] below 0.85: [MASK]
-  const float* gumbel_uniform = nullptr;     ///< [B, N, V]
-  const int32_t* sampled_ids = nullptr;      ///< [B, N]
+  const int32_t* positions = nullptr;      ///< [B, N] positions in the row
+  const float* replace_uniform = nullptr;  ///< [B, N] below 0.85: [MASK]
+  const float* gumbel_uniform = nullptr;   ///< [B, N, V]
+  const int32_t* sampled_ids = nullptr;    ///< [B, N]
 };
 
 struct StepOptions {
   uint64_t seed = 0;
-  uint32_t step = 0;   ///< counter of every draw; the same seed, step and batch give the same numbers
+  uint32_t step = 0;        ///< counter of every draw; the same seed, step and batch give the same numbers
   bool accumulate = false;  ///< false: gradients are zeroed first
   Draws draws;
-  double generator_denominator = 0;      ///< 0: Σ of this batch's own weights + 1e-6
-  double discriminator_denominator = 0;  ///< 0: this batch's own tokens + 1e-6
+  double generator_denominator = 0;          ///< 0: Σ of this batch's own weights + 1e-6
+  double discriminator_denominator = 0;      ///< 0: this batch's own tokens + 1e-6
   const std::atomic<bool>* abort = nullptr;  ///< looked at between layers; throws ERR_ELECTRA_ABORTED
 };
 
@@ -62,14 +63,15 @@ struct OptimizerResult {
 
 /// Forward pass of one network on the ids as they are: no corruption, no dropout.
 struct ForwardOptions {
-  bool generator = false;              ///< generator (or masked LM) instead of the discriminator
-  const int32_t* positions = nullptr;  ///< [B, N] where the generator's logits are wanted, −1: unused; null: none
-  int32_t positions_per_row = 0;       ///< N
+  bool generator = false;  ///< generator (or masked LM) instead of the discriminator
+  const int32_t* positions =
+      nullptr;  ///< [B, N] where the generator's logits are wanted, −1: unused; null: none
+  int32_t positions_per_row = 0;  ///< N
   const std::atomic<bool>* abort = nullptr;
 };
 
 struct ModelMemory {
-  size_t parameters = 0;   ///< values, gradients, moments, compute forms
+  size_t parameters = 0;  ///< values, gradients, moments, compute forms
   size_t activations = 0;
   size_t workspace = 0;
 };
@@ -84,8 +86,8 @@ class PretrainingModel {
   Parameters& parameters();
   ModelMemory memory() const;
 
-  /// Makes room for batches of up to `rows` x `length` tokens; also called by the steps when a batch is larger. The only
-  /// place where activations are allocated.
+  /// Makes room for batches of up to `rows` x `length` tokens; also called by the steps when a batch is
+  /// larger. The only place where activations are allocated.
   void reserve(int32_t rows, int32_t length, bool training);
 
   /// Forward and backward; gradients are added into the gradient buffer.

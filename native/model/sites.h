@@ -22,7 +22,11 @@ constexpr uint32_t embedding_site(Network network) {
 constexpr uint32_t attention_site(Network network, int layer) {
   return static_cast<uint32_t>(network) * kSitesPerNetwork + static_cast<uint32_t>(layer) * kSitesPerLayer;
 }
-constexpr uint32_t attention_output_site(Network network, int layer) { return attention_site(network, layer) + 1; }
-constexpr uint32_t feed_forward_site(Network network, int layer) { return attention_site(network, layer) + 2; }
+constexpr uint32_t attention_output_site(Network network, int layer) {
+  return attention_site(network, layer) + 1;
+}
+constexpr uint32_t feed_forward_site(Network network, int layer) {
+  return attention_site(network, layer) + 2;
+}
 
 }  // namespace electra

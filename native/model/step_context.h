@@ -17,12 +17,12 @@ struct StepContext {
   Operators& operators;
   Parameters& parameters;
   Rows rows;
-  const int32_t* segments = nullptr;     ///< [T] token types
+  const int32_t* segments = nullptr;  ///< [T] token types
   const StepScalars* scalars = nullptr;
-  bool training = false;                 ///< dropout on, what backward needs is kept
+  bool training = false;  ///< dropout on, what backward needs is kept
   const std::atomic<bool>* abort = nullptr;
-  Outputs* outputs = nullptr;            ///< null: nothing is collected
-  const int32_t* host_offsets = nullptr; ///< rows.offsets on the host, for unpacking
+  Outputs* outputs = nullptr;             ///< null: nothing is collected
+  const int32_t* host_offsets = nullptr;  ///< rows.offsets on the host, for unpacking
 
   Dropout dropout(float p, uint32_t site) const {
     Dropout result;

@@ -8,55 +8,52 @@ Transformer::Transformer(ParameterTable& table, std::string scope, const std::st
   const int64_t h = config.hidden_size, e = config.embedding_size, i = config.intermediate_size;
   const float range = config.initializer_range;
   if (config.num_attention_heads <= 0 || h % config.num_attention_heads != 0)
-    throw EngineError("ERR_ELECTRA_CONFIG", "%s: hidden_size %lld is not a multiple of num_attention_heads %d",
-                      scope_.c_str(), static_cast<long long>(h), config.num_attention_heads);
-  const auto add = [&table](const std::string& name, std::vector<int64_t> shape, Initializer initializer, float r) {
+    throw EngineError("ERR_ELECTRA_CONFIG",
+                      "%s: hidden_size %lld is not a multiple of num_attention_heads %d", scope_.c_str(),
+                      static_cast<long long>(h), config.num_attention_heads);
+  const auto add = [&table](const std::string& name, std::vector<int64_t> shape, Initializer initializer,
+                            float r) {
     const int known = table.find(name);
     return known >= 0 ? known : table.add(name, std::move(shape), initializer, r);
   };
   const std::string embeddings = embedding_scope + "/embeddings";
   word_ = add(embeddings + "/word_embeddings", {config.vocab_size, e}, Initializer::kTruncatedNormal, range);
-  token_type_ =
-      add(embeddings + "/token_type_embeddings", {config.type_vocab_size, e}, Initializer::kTruncatedNormal, range);
-  position_ =
-      add(embeddings + "/position_embeddings", {config.max_position_embeddings, e}, Initializer::kTruncatedNormal, range);
+  token_type_ = add(embeddings + "/token_type_embeddings", {config.type_vocab_size, e},
+                    Initializer::kTruncatedNormal, range);
+  position_ = add(embeddings + "/position_embeddings", {config.max_position_embeddings, e},
+                  Initializer::kTruncatedNormal, range);
   embedding_beta_ = add(embeddings + "/LayerNorm/beta", {e}, Initializer::kZeros, range);
   embedding_gamma_ = add(embeddings + "/LayerNorm/gamma", {e}, Initializer::kOnes, range);
-  if (e != h) {
-    projection_ = table.add(scope_ + "/embeddings_project/kernel", {e, h}, Initializer::kGlorotUniform, range);
-    projection_bias_ = table.add(scope_ + "/embeddings_project/bias", {h}, Initializer::kZeros, range);
-  }
+  if (e != h)
+    projection_ = add_linear(table, scope_ + "/embeddings_project", e, h, Initializer::kGlorotUniform, range);
   for (int32_t n = 0; n < config.num_hidden_layers; ++n) {
     const std::string layer_scope = scope_ + "/encoder/layer_" + std::to_string(n);
-    const auto linear = [&](const std::string& name, int64_t in, int64_t out, int& kernel, int& bias) {
-      kernel = table.add(layer_scope + name + "/kernel", {in, out}, Initializer::kTruncatedNormal, range);
-      bias = table.add(layer_scope + name + "/bias", {out}, Initializer::kZeros, range);
+    const auto linear = [&](const std::string& name, int64_t in, int64_t out) {
+      return add_linear(table, layer_scope + name, in, out, Initializer::kTruncatedNormal, range);
     };
-    const auto norm = [&](const std::string& name, int& beta, int& gamma) {
-      beta = table.add(layer_scope + name + "/LayerNorm/beta", {h}, Initializer::kZeros, range);
-      gamma = table.add(layer_scope + name + "/LayerNorm/gamma", {h}, Initializer::kOnes, range);
+    const auto norm = [&](const std::string& name) {
+      Norm result;
+      result.beta = table.add(layer_scope + name + "/LayerNorm/beta", {h}, Initializer::kZeros, range);
+      result.gamma = table.add(layer_scope + name + "/LayerNorm/gamma", {h}, Initializer::kOnes, range);
+      return result;
     };
     Layer layer;
-    const auto qkv = table.add_query_key_value(layer_scope + "/attention/self", h, range);
-    layer.qkv = qkv.kernel;
-    layer.qkv_bias = qkv.bias;
-    linear("/attention/output/dense", h, h, layer.attention_output, layer.attention_output_bias);
-    norm("/attention/output", layer.attention_beta, layer.attention_gamma);
-    linear("/intermediate/dense", h, i, layer.intermediate, layer.intermediate_bias);
-    linear("/output/dense", i, h, layer.output, layer.output_bias);
-    norm("/output", layer.output_beta, layer.output_gamma);
+    layer.query_key_value = add_query_key_value(table, layer_scope + "/attention/self", h, range);
+    layer.attention_output = linear("/attention/output/dense", h, h);
+    layer.attention_norm = norm("/attention/output");
+    layer.intermediate = linear("/intermediate/dense", h, i);
+    layer.output = linear("/output/dense", i, h);
+    layer.output_norm = norm("/output");
     layers_.push_back(layer);
   }
 }
 
 void Transformer::bind(Parameters& parameters) const {
-  if (projection_ >= 0) parameters.weight(projection_);
-  for (const Layer& layer : layers_) {
-    parameters.weight(layer.qkv, 3 * config_.hidden_size);
-    parameters.weight(layer.attention_output);
-    parameters.weight(layer.intermediate);
-    parameters.weight(layer.output);
-  }
+  if (projection_.kernel >= 0) weight_of(parameters, projection_);
+  for (const Layer& layer : layers_)
+    for (const Linear* linear :
+         {&layer.query_key_value, &layer.attention_output, &layer.intermediate, &layer.output})
+      weight_of(parameters, *linear);
 }
 
 void Transformer::plan(Arena& arena, int64_t tokens, bool training, TransformerActivations& a) const {
@@ -67,12 +64,12 @@ void Transformer::plan(Arena& arena, int64_t tokens, bool training, TransformerA
     a.embedded_normalized = arena.tensor(tokens, e);
     a.embedded_rstd = arena.take<float>(tokens);
   }
-  if (projection_ >= 0) a.projected = arena.tensor(tokens, h);
+  if (projection_.kernel >= 0) a.projected = arena.tensor(tokens, h);
   for (int32_t n = 0; n < config_.num_hidden_layers; ++n) {
     LayerActivations layer;
     if (!training && n > 0) {
-      // Inference keeps nothing: every layer uses the first one's places. A layer may write its output over its input,
-      // because the input is last read before the output is written.
+      // Inference keeps nothing: every layer uses the first one's places. A layer may write its output over
+      // its input, because the input is last read before the output is written.
       layer = a.layers[0];
     } else {
       layer.qkv = arena.tensor(tokens, 3 * h);
@@ -98,12 +95,13 @@ void Transformer::plan(Arena& arena, int64_t tokens, bool training, TransformerA
     a.d_context = arena.tensor(tokens, h);
     a.d_qkv = arena.tensor(tokens, 3 * h);
     a.d_intermediate = arena.tensor(tokens, i);
-    if (projection_ >= 0) a.d_embedded = arena.tensor(tokens, e);
+    if (projection_.kernel >= 0) a.d_embedded = arena.tensor(tokens, e);
     a.embedding_scratch = arena.tensor(tokens, e);
   }
 }
 
-void Transformer::forward(const StepContext& c, const int32_t* ids, Network network, TransformerActivations& a) const {
+void Transformer::forward(const StepContext& c, const int32_t* ids, Network network,
+                          TransformerActivations& a) const {
   a.ids = ids;
   EmbeddingForward embedding;
   embedding.rows = c.rows;
@@ -120,15 +118,7 @@ void Transformer::forward(const StepContext& c, const int32_t* ids, Network netw
   embedding.rstd = a.embedded_rstd;
   c.operators.embedding_forward(embedding);
 
-  if (projection_ >= 0) {
-    LinearForward projection;
-    projection.tokens = c.rows.tokens;
-    projection.x = a.embedded;
-    projection.weight = c.parameters.weight(projection_);
-    projection.bias = c.parameters.value(projection_bias_);
-    projection.y = a.projected;
-    c.operators.linear_forward(projection);
-  }
+  if (projection_.kernel >= 0) electra::forward(c, c.rows.tokens, projection_, a.embedded, a.projected);
   const std::string prefix = "hidden/" + scope_ + "/";
   if (c.wants(prefix + "embedding_output")) c.collect_tokens(prefix + "embedding_output", a.input());
   for (int n = 0; n < config_.num_hidden_layers; ++n) {
@@ -140,20 +130,24 @@ void Transformer::forward(const StepContext& c, const int32_t* ids, Network netw
   if (c.wants(prefix + "sequence_output")) c.collect_tokens(prefix + "sequence_output", a.sequence_output());
 }
 
+DropoutResidualNormForward Transformer::close_half(const StepContext& c, const Linear& linear,
+                                                   const Norm& norm, uint32_t site) const {
+  DropoutResidualNormForward half;
+  half.rows = c.rows;
+  half.bias = c.parameters.value(linear.bias);
+  half.dropout = c.dropout(config_.hidden_dropout_prob, site);
+  half.gamma = c.parameters.value(norm.gamma);
+  half.beta = c.parameters.value(norm.beta);
+  return half;
+}
+
 void Transformer::layer_forward(const StepContext& c, int n, Network network, const Tensor& x,
                                 TransformerActivations& a) const {
   const Layer& p = layers_[static_cast<size_t>(n)];
   const LayerActivations& layer = a.layers[static_cast<size_t>(n)];
   const Extent tokens = c.rows.tokens;
 
-  LinearForward qkv;
-  qkv.tokens = tokens;
-  qkv.x = x;
-  qkv.weight = c.parameters.weight(p.qkv, 3 * config_.hidden_size);
-  qkv.bias = c.parameters.value(p.qkv_bias);
-  qkv.y = layer.qkv;
-  c.operators.linear_forward(qkv);
-
+  electra::forward(c, tokens, p.query_key_value, x, layer.qkv);
   AttentionForward attention;
   attention.rows = c.rows;
   attention.heads = config_.num_attention_heads;
@@ -165,49 +159,26 @@ void Transformer::layer_forward(const StepContext& c, int n, Network network, co
   c.operators.attention_forward(attention);
   collect_attention(c, n, layer.qkv);
 
-  LinearForward dense;
-  dense.tokens = tokens;
-  dense.x = layer.context;
-  dense.weight = c.parameters.weight(p.attention_output);
-  dense.y = a.product;
-  c.operators.linear_forward(dense);
+  electra::forward(c, tokens, p.attention_output, layer.context, a.product, UseBias::kNo);
+  DropoutResidualNormForward half =
+      close_half(c, p.attention_output, p.attention_norm, attention_output_site(network, n));
+  half.x = a.product;
+  half.residual = x;
+  half.y = layer.attended;
+  half.normalized = layer.attended_normalized;
+  half.rstd = layer.attended_rstd;
+  c.operators.dropout_residual_norm_forward(half);
 
-  DropoutResidualNormForward norm;
-  norm.rows = c.rows;
-  norm.x = a.product;
-  norm.bias = c.parameters.value(p.attention_output_bias);
-  norm.residual = x;
-  norm.dropout = c.dropout(config_.hidden_dropout_prob, attention_output_site(network, n));
-  norm.gamma = c.parameters.value(p.attention_gamma);
-  norm.beta = c.parameters.value(p.attention_beta);
-  norm.y = layer.attended;
-  norm.normalized = layer.attended_normalized;
-  norm.rstd = layer.attended_rstd;
-  c.operators.dropout_residual_norm_forward(norm);
-
-  LinearForward intermediate;
-  intermediate.tokens = tokens;
-  intermediate.x = layer.attended;
-  intermediate.weight = c.parameters.weight(p.intermediate);
-  intermediate.bias = c.parameters.value(p.intermediate_bias);
-  intermediate.activation = config_.hidden_act;
-  intermediate.y = layer.intermediate;
-  intermediate.aux = layer.intermediate_aux;
-  c.operators.linear_forward(intermediate);
-
-  dense.x = layer.intermediate;
-  dense.weight = c.parameters.weight(p.output);
-  c.operators.linear_forward(dense);
-
-  norm.bias = c.parameters.value(p.output_bias);
-  norm.residual = layer.attended;
-  norm.dropout = c.dropout(config_.hidden_dropout_prob, feed_forward_site(network, n));
-  norm.gamma = c.parameters.value(p.output_gamma);
-  norm.beta = c.parameters.value(p.output_beta);
-  norm.y = layer.output;
-  norm.normalized = layer.output_normalized;
-  norm.rstd = layer.output_rstd;
-  c.operators.dropout_residual_norm_forward(norm);
+  electra::forward(c, tokens, p.intermediate, layer.attended, layer.intermediate, UseBias::kYes,
+                   config_.hidden_act, layer.intermediate_aux);
+  electra::forward(c, tokens, p.output, layer.intermediate, a.product, UseBias::kNo);
+  half = close_half(c, p.output, p.output_norm, feed_forward_site(network, n));
+  half.x = a.product;
+  half.residual = layer.attended;
+  half.y = layer.output;
+  half.normalized = layer.output_normalized;
+  half.rstd = layer.output_rstd;
+  c.operators.dropout_residual_norm_forward(half);
 }
 
 void Transformer::collect_attention(const StepContext& c, int n, const Tensor& qkv) const {
@@ -215,7 +186,8 @@ void Transformer::collect_attention(const StepContext& c, int n, const Tensor& q
   if (!c.wants(name)) return;
   HostArray array;
   array.shape = {c.rows.batch, config_.num_attention_heads, c.rows.pitch, c.rows.pitch};
-  array.f32.resize(static_cast<size_t>(int64_t{c.rows.batch} * config_.num_attention_heads * c.rows.pitch * c.rows.pitch));
+  array.f32.resize(
+      static_cast<size_t>(int64_t{c.rows.batch} * config_.num_attention_heads * c.rows.pitch * c.rows.pitch));
   const size_t bytes = array.f32.size() * sizeof(float);
   // Inspection only: the one place outside reserve() that allocates on the device.
   float* device = static_cast<float*>(c.operators.allocate(bytes, "attention probabilities"));
@@ -237,21 +209,9 @@ void Transformer::backward(const StepContext& c, Network network, TransformerAct
     layer_backward(c, n, network, n == 0 ? a.input() : a.layers[static_cast<size_t>(n - 1)].output, a);
   }
   Tensor d_embedded = a.d_hidden;
-  if (projection_ >= 0) {
-    LinearBackwardWeight weight;
-    weight.tokens = c.rows.tokens;
-    weight.x = a.embedded;
-    weight.dy = a.d_hidden;
-    weight.d_weight = c.parameters.gradient(projection_);
-    weight.d_weight_stride = config_.hidden_size;
-    weight.d_bias = c.parameters.gradient(projection_bias_);
-    c.operators.linear_backward_weight(weight);
-    LinearBackwardData data;
-    data.tokens = c.rows.tokens;
-    data.dy = a.d_hidden;
-    data.weight = c.parameters.weight(projection_);
-    data.dx = a.d_embedded;
-    c.operators.linear_backward_data(data);
+  if (projection_.kernel >= 0) {
+    backward_weight(c, c.rows.tokens, projection_, a.embedded, a.d_hidden, UseBias::kYes);
+    backward_data(c, c.rows.tokens, projection_, a.d_hidden, a.d_embedded);
     d_embedded = a.d_embedded;
   }
   EmbeddingBackward embedding;
@@ -272,81 +232,46 @@ void Transformer::backward(const StepContext& c, Network network, TransformerAct
   c.operators.embedding_backward(embedding);
 }
 
-// d_hidden holds the gradient of the layer's output on entry and of its input on return; on the way it is the residual
-// stream's gradient, to which every branch adds.
+DropoutResidualNormBackward Transformer::open_half(const StepContext& c, const Linear& linear,
+                                                   const Norm& norm, uint32_t site,
+                                                   const TransformerActivations& a) const {
+  DropoutResidualNormBackward half;
+  half.rows = c.rows;
+  half.dy = a.d_hidden;
+  half.dropout = c.dropout(config_.hidden_dropout_prob, site);
+  half.gamma = c.parameters.value(norm.gamma);
+  half.d_residual = a.d_hidden;
+  half.dx = a.d_branch;
+  half.d_bias = c.parameters.gradient(linear.bias);
+  half.d_gamma = c.parameters.gradient(norm.gamma);
+  half.d_beta = c.parameters.gradient(norm.beta);
+  return half;
+}
+
+// d_hidden holds the gradient of the layer's output on entry and of its input on return; on the way it is the
+// residual stream's gradient, to which every branch adds.
 void Transformer::layer_backward(const StepContext& c, int n, Network network, const Tensor& x,
                                  TransformerActivations& a) const {
   const Layer& p = layers_[static_cast<size_t>(n)];
   const LayerActivations& layer = a.layers[static_cast<size_t>(n)];
   const Extent tokens = c.rows.tokens;
 
-  DropoutResidualNormBackward norm;
-  norm.rows = c.rows;
-  norm.dy = a.d_hidden;
-  norm.dropout = c.dropout(config_.hidden_dropout_prob, feed_forward_site(network, n));
-  norm.gamma = c.parameters.value(p.output_gamma);
-  norm.normalized = layer.output_normalized;
-  norm.rstd = layer.output_rstd;
-  norm.d_residual = a.d_hidden;
-  norm.dx = a.d_branch;
-  norm.d_bias = c.parameters.gradient(p.output_bias);
-  norm.d_gamma = c.parameters.gradient(p.output_gamma);
-  norm.d_beta = c.parameters.gradient(p.output_beta);
-  c.operators.dropout_residual_norm_backward(norm);
+  DropoutResidualNormBackward half = open_half(c, p.output, p.output_norm, feed_forward_site(network, n), a);
+  half.normalized = layer.output_normalized;
+  half.rstd = layer.output_rstd;
+  c.operators.dropout_residual_norm_backward(half);
+  backward_weight(c, tokens, p.output, layer.intermediate, a.d_branch, UseBias::kNo);
+  backward_data_through(c, tokens, p.output, a.d_branch, a.d_intermediate, config_.hidden_act,
+                        layer.intermediate_aux, p.intermediate);
+  backward_weight(c, tokens, p.intermediate, layer.attended, a.d_intermediate, UseBias::kNo);
+  backward_data(c, tokens, p.intermediate, a.d_intermediate, a.d_hidden, Into::kAdd);
 
-  LinearBackwardWeight weight;
-  weight.tokens = tokens;
-  weight.x = layer.intermediate;
-  weight.dy = a.d_branch;
-  weight.d_weight = c.parameters.gradient(p.output);
-  weight.d_weight_stride = config_.hidden_size;
-  c.operators.linear_backward_weight(weight);
-
-  LinearBackwardData data;
-  data.tokens = tokens;
-  data.dy = a.d_branch;
-  data.weight = c.parameters.weight(p.output);
-  data.activation = config_.hidden_act;
-  data.aux = layer.intermediate_aux;
-  data.dx = a.d_intermediate;
-  data.d_bias_of_input = c.parameters.gradient(p.intermediate_bias);
-  c.operators.linear_backward_data(data);
-
-  weight.x = layer.attended;
-  weight.dy = a.d_intermediate;
-  weight.d_weight = c.parameters.gradient(p.intermediate);
-  weight.d_weight_stride = config_.intermediate_size;
-  c.operators.linear_backward_weight(weight);
-
-  LinearBackwardData into_residual;
-  into_residual.tokens = tokens;
-  into_residual.dy = a.d_intermediate;
-  into_residual.weight = c.parameters.weight(p.intermediate);
-  into_residual.dx = a.d_hidden;
-  into_residual.into = Into::kAdd;
-  c.operators.linear_backward_data(into_residual);
-
-  norm.dropout = c.dropout(config_.hidden_dropout_prob, attention_output_site(network, n));
-  norm.gamma = c.parameters.value(p.attention_gamma);
-  norm.normalized = layer.attended_normalized;
-  norm.rstd = layer.attended_rstd;
-  norm.d_bias = c.parameters.gradient(p.attention_output_bias);
-  norm.d_gamma = c.parameters.gradient(p.attention_gamma);
-  norm.d_beta = c.parameters.gradient(p.attention_beta);
-  c.operators.dropout_residual_norm_backward(norm);
-
-  weight.x = layer.context;
-  weight.dy = a.d_branch;
-  weight.d_weight = c.parameters.gradient(p.attention_output);
-  weight.d_weight_stride = config_.hidden_size;
-  c.operators.linear_backward_weight(weight);
-
-  LinearBackwardData to_context;
-  to_context.tokens = tokens;
-  to_context.dy = a.d_branch;
-  to_context.weight = c.parameters.weight(p.attention_output);
-  to_context.dx = a.d_context;
-  c.operators.linear_backward_data(to_context);
+  half = open_half(c, p.attention_output, p.attention_norm, attention_output_site(network, n), a);
+  half.normalized = layer.attended_normalized;
+  half.rstd = layer.attended_rstd;
+  c.operators.dropout_residual_norm_backward(half);
+  backward_weight(c, tokens, p.attention_output, layer.context, a.d_branch, UseBias::kNo);
+  backward_data(c, tokens, p.attention_output, a.d_branch, a.d_context);
 
   AttentionBackward attention;
   attention.rows = c.rows;
@@ -359,17 +284,8 @@ void Transformer::layer_backward(const StepContext& c, int n, Network network, c
   attention.d_context = a.d_context;
   attention.d_qkv = a.d_qkv;
   c.operators.attention_backward(attention);
-
-  weight.x = x;
-  weight.dy = a.d_qkv;
-  weight.d_weight = c.parameters.gradient(p.qkv);
-  weight.d_weight_stride = 3 * config_.hidden_size;
-  weight.d_bias = c.parameters.gradient(p.qkv_bias);
-  c.operators.linear_backward_weight(weight);
-
-  into_residual.dy = a.d_qkv;
-  into_residual.weight = c.parameters.weight(p.qkv, 3 * config_.hidden_size);
-  c.operators.linear_backward_data(into_residual);
+  backward_weight(c, tokens, p.query_key_value, x, a.d_qkv, UseBias::kYes);
+  backward_data(c, tokens, p.query_key_value, a.d_qkv, a.d_hidden, Into::kAdd);
 }
 
 }  // namespace electra
