@@ -33,6 +33,9 @@ export {
   generatorConfig,
   type TransformerConfig,
 } from "./hparams/transformer-config.js";
+export { MaskedTokenFiller } from "./inference/masked-token-filler.js";
+export { PretrainedModel } from "./inference/pretrained-model.js";
+export { type DetectedWord, ReplacedTokenDetector } from "./inference/replaced-token-detector.js";
 export { bootstrapAuc } from "./metrics/bootstrap-auc.js";
 export { PretrainingMetrics, type PretrainingMetricValues } from "./metrics/pretraining-metrics.js";
 export { rankAuc } from "./metrics/rank-auc.js";
