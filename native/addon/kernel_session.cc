@@ -154,7 +154,7 @@ Napi::Value KernelSession::run(const Napi::CallbackInfo& info) {
     Job job;
     job.work = [state = state_, function = found->second, bound](const std::atomic<bool>&) {
       if (!state->operators) throw EngineError("ERR_ELECTRA_INTERNAL", "The kernels were used before they were created.");
-      KernelContext context{*state->operators, cpu::gemm_provider(state->options.gemm),
+      KernelContext context{*state->operators, cpu::gemm_provider(state->options.gemm, state->options.isa),
                             [&state](const Capacity& capacity) { state->reserve(capacity); }};
       function(context, bound->call);
     };

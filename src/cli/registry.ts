@@ -29,6 +29,18 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/pretrain.js"),
   },
   {
+    name: "detect",
+    summary: "say which words of a text were replaced",
+    group: "Using a model:",
+    load: () => import("./commands/detect.js"),
+  },
+  {
+    name: "fill-mask",
+    summary: "propose words for [MASK]",
+    group: "Using a model:",
+    load: () => import("./commands/fill-mask.js"),
+  },
+  {
     name: "inspect",
     summary: "say what a model, checkpoint, dataset or tensor file holds",
     group: "Using a model:",

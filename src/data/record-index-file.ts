@@ -1,7 +1,7 @@
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { crc32c } from "./crc32c.js";
-import type { IndexedFile } from "./record-index.js";
+import type { IndexedFile } from "./indexed-file.js";
 
 // Layout, little-endian: magic, length of the header, header (JSON: name, bytes, changed, records of each file), zeros up to a
 // multiple of four, the payload lengths of all files as uint32, CRC-32C of everything before.

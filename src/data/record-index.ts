@@ -2,18 +2,10 @@ import { existsSync } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fileFailure } from "./file-failure.js";
+import type { IndexedFile } from "./indexed-file.js";
 import { readIndexFile, writeIndexFile } from "./record-index-file.js";
 import { checkRecordHeader, recordHeaderBytes } from "./tfrecord-reader.js";
 import { recordOverhead } from "./tfrecord-writer.js";
-
-/** One record file and the lengths of its payloads, in order. */
-export interface IndexedFile {
-  readonly path: string;
-  readonly bytes: number;
-  /** Time of the last change in nanoseconds since 1970, as text: more digits than a number holds. */
-  readonly changed: string;
-  readonly lengths: Uint32Array;
-}
 
 /** Options of {@link indexRecordFiles}. */
 export interface IndexRecordFilesOptions {

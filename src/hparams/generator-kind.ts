@@ -1,4 +1,4 @@
-import type { PretrainingHparams } from "./pretraining-hparams.js";
+import type { PretrainingHparams } from "./resolved-hparams.js";
 
 /**
  * What pre-training learns: `electra` replaced-token detection, `electric` noise-contrastive estimation of an energy,

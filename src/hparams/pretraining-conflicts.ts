@@ -1,6 +1,6 @@
 import { ElectraError } from "../errors.js";
 import { generatorKind, pretrainingObjective } from "./generator-kind.js";
-import type { PretrainingHparams } from "./pretraining-hparams.js";
+import type { PretrainingHparams } from "./resolved-hparams.js";
 import { checkTransformerConfig, discriminatorConfig, generatorConfig } from "./transformer-config.js";
 
 /**

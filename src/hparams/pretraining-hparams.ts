@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import type { z } from "zod";
 import { generatorKind } from "./generator-kind.js";
 import { maxPredictionsPerSequence } from "./masking-counts.js";
 import { type GivenPretrainingHparams, parseGivenHparams } from "./parse-given-hparams.js";
@@ -11,28 +10,9 @@ import {
   pretrainingSchema,
 } from "./pretraining-schema.js";
 import { type HparamWarning, pretrainingWarnings } from "./pretraining-warnings.js";
+import type { HparamSource, ParsedHparams, PlaceName, PretrainingHparams } from "./resolved-hparams.js";
 
-type Parsed = z.output<typeof pretrainingSchema>;
-type PlaceName =
-  | "pretrain_tfrecords"
-  | "vocab_file"
-  | "model_dir"
-  | "results_txt"
-  | "results_pkl"
-  | "results_json";
-
-/** All settings of a run, under the reference's names, with nothing left open. */
-export type PretrainingHparams = Readonly<Omit<Parsed, PlaceName | "row_mode">> &
-  Readonly<Record<PlaceName, string>> & {
-    readonly row_mode: "drop" | "keep";
-    /** Slots per example, `int((mask_prob + 0.005) * max_seq_length)`. */
-    readonly max_predictions_per_seq: number;
-    readonly data_dir: string;
-    readonly model_name: string;
-  };
-
-/** Where a value came from: the schema, the preset, the person, `debug`, or other values. */
-export type HparamSource = "default" | "preset" | "hparams" | "debug" | "derived";
+export type { HparamSource, PretrainingHparams } from "./resolved-hparams.js";
 
 export interface ResolvePretrainingOptions {
   readonly dataDir: string;
@@ -87,7 +67,7 @@ export function resolvePretrainingHparams(options: ResolvePretrainingOptions): R
       sources[name as PretrainingHparamName] = source;
     }
   };
-  const now = () => values as Parsed;
+  const now = () => values as ParsedHparams;
 
   apply(defaults, "default");
   apply(presetValues(preset, given.model_size ?? defaults.model_size), "preset");

@@ -1,4 +1,4 @@
-import type { PretrainingHparams } from "./pretraining-hparams.js";
+import type { PretrainingHparams } from "./resolved-hparams.js";
 
 /**
  * `google`: the reference as it is, quirks included, numerically equal. `fixed`: masks without replacement, and the

@@ -1,5 +1,5 @@
 import { generatorKind, pretrainingObjective } from "./generator-kind.js";
-import type { PretrainingHparams } from "./pretraining-hparams.js";
+import type { PretrainingHparams } from "./resolved-hparams.js";
 import {
   discriminatorConfig,
   type GeneratorHparams,

@@ -1,6 +1,6 @@
 import { generatorKind, pretrainingObjective } from "./generator-kind.js";
-import type { HparamSource, PretrainingHparams } from "./pretraining-hparams.js";
 import type { PretrainingHparamName } from "./pretraining-schema.js";
+import type { HparamSource, PretrainingHparams } from "./resolved-hparams.js";
 import { debugDiscriminator } from "./transformer-config.js";
 
 /** Something that is allowed, but probably not meant. */
@@ -42,8 +42,8 @@ function evaluationWarnings(hparams: PretrainingHparams): readonly HparamWarning
   if (!do_train || every === 0 || heldout_tfrecords !== null || heldout_fraction > 0) return [];
   return [
     {
-      code: "evaluation_on_training_data",
-      message: `Every ${every} steps (eval_steps) the model is evaluated on the records that it is trained on.`,
+      code: "nothing_held_out",
+      message: `eval_steps is ${every}, but no records are held out: nothing is evaluated during training.`,
       hint: 'Give heldout_tfrecords, or keep some records back: "heldout_fraction": 0.01.',
     },
   ];

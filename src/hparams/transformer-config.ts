@@ -1,5 +1,5 @@
 import { ElectraError } from "../errors.js";
-import type { PretrainingHparams } from "./pretraining-hparams.js";
+import type { PretrainingHparams } from "./resolved-hparams.js";
 import { roundHalfEven } from "./round-half-even.js";
 
 /** Shape of one transformer. Names are those of the reference's and of Hugging Face's configuration. */

@@ -89,7 +89,7 @@ async function trainWith(
   const early: EventSink = combineSinks([...outer]);
   for (const { code, message, hint } of setup.warnings) {
     // Settings alone cannot tell that build-dataset held documents back beside the records.
-    if (code === "evaluation_on_training_data" && data.heldOut !== undefined) continue;
+    if (code === "nothing_held_out" && data.heldOut !== undefined) continue;
     early.emit({ type: "warning", time: Date.now() / 1000, code, message, hint });
   }
   warnOfSmallData(early, setup, data);

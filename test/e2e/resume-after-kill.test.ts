@@ -94,9 +94,11 @@ describe.skipIf(missing !== undefined)(
         const { child, result } = train("disturbed");
         const steps = await reach(
           modelDir("disturbed"),
-          inCheckpoint ? { temporaryFolderOf: child.pid } : 3 + random.below(25),
+          inCheckpoint ? { temporaryFolderOf: child.pid, number: 1 + random.below(3) } : 3 + random.below(25),
           () => child.exitCode === null,
         );
+        // Not always at the first moment of the write: some files may be there, or all but the last.
+        if (inCheckpoint) await sleep(random.below(20));
         child.kill("SIGKILL");
         await result;
         if (steps === "ended") break;
@@ -124,8 +126,10 @@ describe.skipIf(missing !== undefined)(
         .filter((event) => event.type === "step")
         .map((event) => event.step);
       expect(steps).toEqual(Array.from({ length: STEPS }, (_, i) => i + 1));
-      // Nothing half-written is left behind.
-      expect(readdirSync(modelDir("disturbed")).filter((name) => /\.(tmp|old|del)-/.test(name))).toEqual([]);
+      // Nothing half-written is left behind, but for folders killed at birth: without their maker's mark they might be
+      // another machine's, and are left alone for ten minutes.
+      const left = readdirSync(modelDir("disturbed")).filter((name) => /\.(tmp|old|del)-/.test(name));
+      expect(left.filter((name) => readdirSync(join(modelDir("disturbed"), name)).length > 0)).toEqual([]);
     }, 300_000);
   },
 );
@@ -133,18 +137,22 @@ describe.skipIf(missing !== undefined)(
 /** Waits until this run has made so many steps, or is writing a checkpoint. */
 async function reach(
   modelDir: string,
-  goal: number | { temporaryFolderOf: number | undefined },
+  goal: number | { temporaryFolderOf: number | undefined; number: number },
   alive: () => boolean,
 ): Promise<"reached" | "ended"> {
   const events = join(modelDir, "events.jsonl");
   // Steps of earlier runs are in the log already: count those that come from now on.
   const lines = async () => (existsSync(events) ? (await readFile(events, "utf8")).split("\n").length : 0);
   let before: number | undefined;
+  const seen = new Set<string>();
   while (alive()) {
     if (typeof goal === "object") {
       // By its process number: an older kill may have left a folder of its own.
       const mark = `.tmp-${goal.temporaryFolderOf}`;
-      if (existsSync(modelDir) && readdirSync(modelDir).some((name) => name.endsWith(mark))) return "reached";
+      for (const name of existsSync(modelDir) ? readdirSync(modelDir) : []) {
+        if (name.endsWith(mark)) seen.add(name);
+      }
+      if (seen.size >= goal.number) return "reached";
       await sleep(1);
       continue;
     }

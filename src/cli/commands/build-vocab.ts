@@ -1,3 +1,4 @@
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { addLowerCaseOptions, type LowerCaseOptions } from "../lower-case-options.js";
@@ -94,7 +95,7 @@ export function define(command: Command): CommandHandler<Options> {
     );
     const cased = options.lowerCase ? "" : " --no-lower-case";
     output.next(
-      `npx electra-native build-dataset --corpus-dir ${shellQuote(corpusDir!)} --vocab-file ${shellQuote(outputFile!)} --output-dir data/pretrain_tfrecords${cased}`,
+      `npx electra-native build-dataset --corpus-dir ${shellQuote(corpusDir!)} --vocab-file ${shellQuote(outputFile!)} --output-dir ${shellQuote(join(dirname(outputFile!), "pretrain_tfrecords"))}${cased}`,
     );
     return 0;
   };

@@ -155,7 +155,9 @@ async function evaluate(output: Output, request: Request): Promise<number> {
     { checkpoint: result.checkpoint, split: result.split, metrics: result.metrics, files: result.files },
     formatResults(numbers(result.metrics)),
   );
-  output.next(`npx electra-native detect --model ${shellQuote(result.checkpoint)} "the text to look at"`);
+  output.next(
+    `echo "the text to look at" | npx electra-native detect --model ${shellQuote(result.checkpoint)}`,
+  );
   return 0;
 }
 

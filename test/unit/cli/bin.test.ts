@@ -38,7 +38,9 @@ describe("the bin", () => {
     const { code, stdout, stderr } = run("build", "--force", "--json");
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toEqual({ built: true });
-    expect(stderr).toMatch(/^shell --force\naddon --force\nbuilt\n[\s\S]*npx electra-native doctor/);
+    expect(stderr).toMatch(
+      /^shell --strict,--force\naddon --strict,--force\nbuilt\n[\s\S]*npx electra-native doctor/,
+    );
   });
 
   it("stops at the step that failed", () => {

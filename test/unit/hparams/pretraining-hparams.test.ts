@@ -215,7 +215,7 @@ describe("the warnings", () => {
     [{ num_train_steps: 100, do_train: false, do_eval: true }, []],
     [{ use_tpu: true, tpu_name: "t", num_tpu_cores: 8 }, ["setting_without_effect"]],
     [{ do_lower_case: false }, ["setting_without_effect"]],
-    [{ eval_steps: 100 }, ["evaluation_on_training_data"]],
+    [{ eval_steps: 100 }, ["nothing_held_out"]],
     [{ eval_steps: 100, heldout_fraction: 0.01 }, []],
     [{ eval_steps: 100, heldout_tfrecords: "h*" }, []],
     [{ uniform_generator: true, generator_layers: 0.5 }, ["setting_without_effect"]],
