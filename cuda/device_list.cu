@@ -1,11 +1,11 @@
-// Finds GPUs by using them: a device counts as usable when a kernel has really run on it. File names and version numbers
-// of installed toolkits say nothing reliable.
-
-#include "device_list.h"
+// Finds GPUs by using them: a device counts as usable when a kernel has really run on it. File names and
+// version numbers of installed toolkits say nothing reliable.
 
 #include <cuda_runtime.h>
 
 #include <cstdio>
+
+#include "device_list.h"
 
 namespace {
 
@@ -30,9 +30,8 @@ cudaError_t try_device() {
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) int32_t electra_cuda_list_devices(ElectraCudaDevice* devices,
-                                                                                     int32_t capacity, char* message,
-                                                                                     int32_t message_size) {
+extern "C" __attribute__((visibility("default"))) int32_t electra_cuda_list_devices(
+    ElectraCudaDevice* devices, int32_t capacity, char* message, int32_t message_size) {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
@@ -59,7 +58,8 @@ extern "C" __attribute__((visibility("default"))) int32_t electra_cuda_list_devi
     }
     if (problem == cudaSuccess) problem = try_device();
     device.usable = problem == cudaSuccess;
-    if (problem != cudaSuccess) std::snprintf(device.reason, sizeof(device.reason), "%s", cudaGetErrorString(problem));
+    if (problem != cudaSuccess)
+      std::snprintf(device.reason, sizeof(device.reason), "%s", cudaGetErrorString(problem));
   }
   return count;
 }

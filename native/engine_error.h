@@ -1,6 +1,6 @@
 #pragma once
-// The one exception of the engine. Header-only and free of STL members, so that it can cross the boundary of a backend
-// library built by the same compiler.
+// The one exception of the engine. Header-only and free of STL members, so that it can cross the boundary of
+// a backend library built by the same compiler.
 
 #include <cstdarg>
 #include <cstdio>
@@ -8,8 +8,8 @@
 
 namespace electra {
 
-/// An error with a stable code (`ERR_ELECTRA_…`, the same family as in the TypeScript shell) and a message that says
-/// what happened, with the operation and the shapes or values concerned.
+/// An error with a stable code (`ERR_ELECTRA_…`, the same family as in the TypeScript shell) and a message
+/// that says what happened, with the operation and the shapes or values concerned.
 class EngineError : public std::exception {
  public:
   __attribute__((format(printf, 3, 4))) EngineError(const char* code, const char* format, ...) {
@@ -28,9 +28,9 @@ class EngineError : public std::exception {
 };
 
 /// Throws ERR_ELECTRA_SHAPE: a caller handed shapes to an operator that do not fit together.
-#define ELECTRA_CHECK_SHAPE(condition, ...)                                                      \
-  do {                                                                                           \
-    if (!(condition)) throw ::electra::EngineError("ERR_ELECTRA_SHAPE", __VA_ARGS__);            \
+#define ELECTRA_CHECK_SHAPE(condition, ...)                                           \
+  do {                                                                                \
+    if (!(condition)) throw ::electra::EngineError("ERR_ELECTRA_SHAPE", __VA_ARGS__); \
   } while (0)
 
 }  // namespace electra

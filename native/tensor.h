@@ -1,6 +1,6 @@
 #pragma once
-// The plain data that operators exchange: views of memory, the shape of a batch, the scalars of a step. No ownership,
-// no STL: these structs cross the boundary of a backend library as they are.
+// The plain data that operators exchange: views of memory, the shape of a batch, the scalars of a step. No
+// ownership, no STL: these structs cross the boundary of a backend library as they are.
 
 #include <cstddef>
 #include <cstdint>
@@ -30,9 +30,9 @@ inline Tensor columns(const Tensor& t, int64_t first, int64_t count) {
   return view;
 }
 
-/// How many rows count. `capacity` is a function of the batch's shape alone (so that a recorded step can be replayed);
-/// `actual` lies in device memory. Rows between actual and capacity are finite forward and exactly zero in gradients.
-/// A null `actual` means that all of `capacity` counts.
+/// How many rows count. `capacity` is a function of the batch's shape alone (so that a recorded step can be
+/// replayed); `actual` lies in device memory. Rows between actual and capacity are finite forward and exactly
+/// zero in gradients. A null `actual` means that all of `capacity` counts.
 struct Extent {
   int64_t capacity = 0;
   const int32_t* actual = nullptr;
@@ -44,32 +44,32 @@ enum class Into : int32_t { kWrite = 0, kAdd = 1 };
 /// Scalars that change from step to step, in device memory; nothing that changes is passed by value.
 struct StepScalars {
   uint64_t seed = 0;
-  uint32_t step = 0;            ///< counter word of every random draw of this step
-  float learning_rate = 0;      ///< already scheduled, for the update that ends this step
-  float generator_scale = 0;    ///< gen_weight / denominator of the generator's loss
-  float discriminator_scale = 0;///< disc_weight / denominator of the discriminator's loss
-  float task_scale = 0;         ///< weight of a fine-tuning loss (the reference sums over the batch: 1)
-  float clip_scale = 1;         ///< written by clip_factor: min(1, max_norm / norm)
-  float gradient_norm = 0;      ///< written by clip_factor: the true global norm before clipping
-  int32_t finite = 1;           ///< 0 when a gradient is NaN or Inf; Adam then does nothing
-  int32_t nonfinite_segment = -1;///< first segment of the flat gradient that holds a NaN or Inf
+  uint32_t step = 0;               ///< counter word of every random draw of this step
+  float learning_rate = 0;         ///< already scheduled, for the update that ends this step
+  float generator_scale = 0;       ///< gen_weight / denominator of the generator's loss
+  float discriminator_scale = 0;   ///< disc_weight / denominator of the discriminator's loss
+  float task_scale = 0;            ///< weight of a fine-tuning loss (the reference sums over the batch: 1)
+  float clip_scale = 1;            ///< written by clip_factor: min(1, max_norm / norm)
+  float gradient_norm = 0;         ///< written by clip_factor: the true global norm before clipping
+  int32_t finite = 1;              ///< 0 when a gradient is NaN or Inf; Adam then does nothing
+  int32_t nonfinite_segment = -1;  ///< first segment of the flat gradient that holds a NaN or Inf
 };
 
 /// How the tokens of a batch lie in the token stream [T, h].
 ///
 /// drop mode: padding is left out at the door, offsets[b + 1] − offsets[b] = valid[b].
-/// keep mode (reference mode): every row enters with `pitch` tokens, offsets[b] = b · pitch; a score whose key is at or
-/// beyond valid[b] is the scaled score − 10000, so a query that sees nothing real attends to all of the row.
-/// Rows of length zero are legal.
+/// keep mode (reference mode): every row enters with `pitch` tokens, offsets[b] = b · pitch; a score whose
+/// key is at or beyond valid[b] is the scaled score − 10000, so a query that sees nothing real attends to all
+/// of the row. Rows of length zero are legal.
 struct Rows {
-  int32_t batch = 0;             ///< B
-  int32_t pitch = 0;             ///< padded row length L; part of every random coordinate
+  int32_t batch = 0;  ///< B
+  int32_t pitch = 0;  ///< padded row length L; part of every random coordinate
   bool keep_padding = false;
-  Extent tokens;                 ///< T
-  const int32_t* offsets = nullptr;   ///< [B + 1]
-  const int32_t* valid = nullptr;     ///< [B] real tokens of each row
-  const int32_t* global_row = nullptr;///< [B] row number in the whole batch, across micro-batches and ranks
-  const int32_t* token_row = nullptr; ///< [T] row of each token
+  Extent tokens;                        ///< T
+  const int32_t* offsets = nullptr;     ///< [B + 1]
+  const int32_t* valid = nullptr;       ///< [B] real tokens of each row
+  const int32_t* global_row = nullptr;  ///< [B] row number in the whole batch, across micro-batches and ranks
+  const int32_t* token_row = nullptr;   ///< [T] row of each token
   const int32_t* token_position = nullptr;  ///< [T] position of each token in its row
 };
 
@@ -80,9 +80,9 @@ struct Dropout {
   const StepScalars* scalars = nullptr;
 };
 
-/// A matrix of parameters. `master` is f32, row-major [rows, cols], `stride` apart; a linear layer's weight is [in, out]
-/// as in TensorFlow. `compute` is the device's own form of it (packed panels, bf16), refreshed by refresh_weight after
-/// an update; null means that the master is used as it is.
+/// A matrix of parameters. `master` is f32, row-major [rows, cols], `stride` apart; a linear layer's weight
+/// is [in, out] as in TensorFlow. `compute` is the device's own form of it (packed panels, bf16), refreshed
+/// by refresh_weight after an update; null means that the master is used as it is.
 struct Weight {
   const float* master = nullptr;
   void* compute = nullptr;
@@ -114,11 +114,12 @@ struct BinarySums {
   double false_negative = 0;
 };
 
-/// A stretch of the flat parameter buffers with one optimizer setting. Offsets are multiples of 1024 elements.
+/// A stretch of the flat parameter buffers with one optimizer setting. Offsets are multiples of 1024
+/// elements.
 struct Segment {
   int64_t offset = 0;
   int64_t size = 0;
-  float decay = 0;          ///< weight_decay_rate or 0
+  float decay = 0;  ///< weight_decay_rate or 0
   float learning_rate_scale = 1;
 };
 

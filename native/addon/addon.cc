@@ -1,4 +1,5 @@
-// What the addon gives to JavaScript. Nothing here outlives an environment: each worker thread has classes of its own.
+// What the addon gives to JavaScript. Nothing here outlives an environment: each worker thread has classes of
+// its own.
 
 #include <napi.h>
 

@@ -29,8 +29,8 @@ View view_of(Napi::Value value, const char* what) {
   if (value.IsObject() && napi_is_typedarray(value.Env(), value, &typed) == napi_ok && typed) {
     napi_value buffer = nullptr;
     size_t byte_offset = 0;
-    if (napi_get_typedarray_info(value.Env(), value, &type, &view.length, &view.data, &buffer, &byte_offset) !=
-        napi_ok)
+    if (napi_get_typedarray_info(value.Env(), value, &type, &view.length, &view.data, &buffer,
+                                 &byte_offset) != napi_ok)
       throw EngineError("ERR_ELECTRA_ARGUMENT", "%s: the typed array cannot be read", what);
   }
   if (!typed || type != kArrayType<T>)
@@ -51,20 +51,22 @@ Napi::Value hand_over_values(Napi::Env env, std::vector<T>&& values) {
     auto owner = std::make_unique<std::vector<T>>(std::move(values));
     T* data = owner->data();
     const napi_status status = napi_create_external_arraybuffer(
-        env, data, count * sizeof(T), [](napi_env, void*, void* hint) { delete static_cast<std::vector<T>*>(hint); },
-        owner.get(), &buffer);
+        env, data, count * sizeof(T),
+        [](napi_env, void*, void* hint) { delete static_cast<std::vector<T>*>(hint); }, owner.get(), &buffer);
     if (status == napi_ok) {
       owner.release();
     } else if (status == napi_no_external_buffers_allowed) {
       void* copy = nullptr;
-      NAPI_THROW_IF_FAILED(env, napi_create_arraybuffer(env, count * sizeof(T), &copy, &buffer), Napi::Value());
+      NAPI_THROW_IF_FAILED(env, napi_create_arraybuffer(env, count * sizeof(T), &copy, &buffer),
+                           Napi::Value());
       std::memcpy(copy, data, count * sizeof(T));
     } else {
       NAPI_THROW_IF_FAILED(env, status, Napi::Value());
     }
   }
   napi_value array = nullptr;
-  NAPI_THROW_IF_FAILED(env, napi_create_typedarray(env, kArrayType<T>, count, buffer, 0, &array), Napi::Value());
+  NAPI_THROW_IF_FAILED(env, napi_create_typedarray(env, kArrayType<T>, count, buffer, 0, &array),
+                       Napi::Value());
   return Napi::Value(env, array);
 }
 
@@ -81,8 +83,8 @@ KeptArray<T>::KeptArray(Napi::Value value, const char* what) {
 template <typename T>
 const KeptArray<T>& KeptArray<T>::expect(int64_t size, const char* what) const {
   if (size_ != size)
-    throw EngineError("ERR_ELECTRA_SHAPE", "%s has %lld elements; it needs %lld", what, static_cast<long long>(size_),
-                      static_cast<long long>(size));
+    throw EngineError("ERR_ELECTRA_SHAPE", "%s has %lld elements; it needs %lld", what,
+                      static_cast<long long>(size_), static_cast<long long>(size));
   return *this;
 }
 
@@ -112,7 +114,8 @@ Napi::Object hand_over(Napi::Env env, HostArray&& array) {
     shape.Set(i, Napi::Number::New(env, static_cast<double>(array.shape[i])));
   Napi::Object result = Napi::Object::New(env);
   result.Set("shape", shape);
-  result.Set("data", array.i32.empty() ? hand_over(env, std::move(array.f32)) : hand_over(env, std::move(array.i32)));
+  result.Set("data",
+             array.i32.empty() ? hand_over(env, std::move(array.f32)) : hand_over(env, std::move(array.i32)));
   return result;
 }
 

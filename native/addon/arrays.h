@@ -10,8 +10,8 @@
 
 namespace electra::addon {
 
-/// A typed array that stays alive, at its place, as long as this object. To be made and destroyed on the JavaScript
-/// thread; the memory may be used on another.
+/// A typed array that stays alive, at its place, as long as this object. To be made and destroyed on the
+/// JavaScript thread; the memory may be used on another.
 template <typename T>
 class KeptArray {
  public:

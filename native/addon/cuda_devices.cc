@@ -22,8 +22,9 @@ Napi::Value cuda_devices(const Napi::CallbackInfo& call) {
   // Never closed: a CUDA runtime does not survive being unloaded.
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   using ListDevices = decltype(&electra_cuda_list_devices);
-  const auto list_devices =
-      library == nullptr ? nullptr : reinterpret_cast<ListDevices>(dlsym(library, "electra_cuda_list_devices"));
+  const auto list_devices = library == nullptr
+                                ? nullptr
+                                : reinterpret_cast<ListDevices>(dlsym(library, "electra_cuda_list_devices"));
   if (list_devices == nullptr) {
     const char* reason = dlerror();
     result.Set("reason", reason != nullptr ? reason : "the library lacks electra_cuda_list_devices");

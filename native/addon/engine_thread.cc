@@ -31,8 +31,9 @@ struct EngineThread::Running {
   std::set<EngineThread*> threads;
 };
 
-/// process.exit() runs neither cleanup hooks nor finalizers on the main thread; it goes straight to the destructors of
-/// the libraries that the engine is using at that moment. The `exit` event is the last chance to stop before them.
+/// process.exit() runs neither cleanup hooks nor finalizers on the main thread; it goes straight to the
+/// destructors of the libraries that the engine is using at that moment. The `exit` event is the last chance
+/// to stop before them.
 std::shared_ptr<EngineThread::Running> EngineThread::running_of(Napi::Env env) {
   auto* known = env.GetInstanceData<std::shared_ptr<Running>>();
   if (known != nullptr) return *known;
@@ -63,7 +64,8 @@ std::shared_ptr<EngineThread> EngineThread::start(Napi::Env env, Hooks hooks) {
       env,
       napi_create_threadsafe_function(
           env, nullptr, nullptr, name, 0, 1, share.get(),
-          [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<EngineThread>*>(data); }, share.get(),
+          [](napi_env, void* data, void*) { delete static_cast<std::shared_ptr<EngineThread>*>(data); },
+          share.get(),
           [](napi_env raw, napi_value, void* context, void*) {
             if (raw == nullptr) return;  // The environment is going; on_environment_exit has cleaned up.
             (*static_cast<std::shared_ptr<EngineThread>*>(context))->drain(Napi::Env(raw));
@@ -149,13 +151,15 @@ void EngineThread::main() {
     std::unique_ptr<Ticket> ticket = std::move(waiting_.front());
     waiting_.pop_front();
     if (closing_) {
-      ticket->failure.reset(new Failure{"ERR_ELECTRA_DISPOSED", "The engine was disposed of before this was done."});
+      ticket->failure.reset(
+          new Failure{"ERR_ELECTRA_DISPOSED", "The engine was disposed of before this was done."});
     } else if (ticket->abort) {
       ticket->failure.reset(new Failure{"ERR_ELECTRA_ABORTED", "Aborted before it began."});
     } else if (ticket->job.changes_weights && ticket->generation <= refused_generation_) {
-      ticket->failure.reset(new Failure{"ERR_ELECTRA_STEP_DROPPED",
-                                        "Not done, because a step queued before it failed; weights are as that step "
-                                        "found them."});
+      ticket->failure.reset(
+          new Failure{"ERR_ELECTRA_STEP_DROPPED",
+                      "Not done, because a step queued before it failed; weights are as that step "
+                      "found them."});
     } else {
       current_ = ticket.get();
       lock.unlock();

@@ -1,9 +1,9 @@
 #pragma once
-// One thread that does all the work of one engine, in the order in which it was asked for. JavaScript gets a promise for
-// each job; its own thread never waits.
+// One thread that does all the work of one engine, in the order in which it was asked for. JavaScript gets a
+// promise for each job; its own thread never waits.
 //
-// Not libuv's pool: that has four threads for all of Node, and an engine wants one thread that is always the same (its
-// floating-point mode, its caches, later its device context).
+// Not libuv's pool: that has four threads for all of Node, and an engine wants one thread that is always the
+// same (its floating-point mode, its caches, later its device context).
 
 #include <napi.h>
 
@@ -22,13 +22,13 @@
 
 namespace electra::addon {
 
-/// Work for the engine thread. The object is made and destroyed on the JavaScript thread, so what the two functions
-/// capture may hold JavaScript references.
+/// Work for the engine thread. The object is made and destroyed on the JavaScript thread, so what the two
+/// functions capture may hold JavaScript references.
 struct Job {
   std::function<void(const std::atomic<bool>& abort)> work;  ///< engine thread; may throw
   std::function<Napi::Value(Napi::Env)> result;              ///< JavaScript thread, after work succeeded
-  /// Jobs that change weights hang together: when one fails, those queued behind it that JavaScript sent before it could
-  /// know are refused, so that nothing is built on a step that did not happen.
+  /// Jobs that change weights hang together: when one fails, those queued behind it that JavaScript sent
+  /// before it could know are refused, so that nothing is built on a step that did not happen.
   bool changes_weights = false;
 };
 
@@ -47,12 +47,13 @@ class EngineThread {
 
   // All of these on the JavaScript thread.
 
-  /// Queues a job; `id` is the caller's name for it in abort(), `owner` stays alive until the promise settles.
+  /// Queues a job; `id` is the caller's name for it in abort(), `owner` stays alive until the promise
+  /// settles.
   Napi::Promise enqueue(Napi::Env env, double id, Napi::Object owner, Job job);
   /// The job is rejected with ERR_ELECTRA_ABORTED: at its turn, or between two layers if it is running.
   void abort(double id);
-  /// Rejects what is queued and what runs with ERR_ELECTRA_DISPOSED and ends the thread. The promise resolves when all
-  /// memory is free. May be called again.
+  /// Rejects what is queued and what runs with ERR_ELECTRA_DISPOSED and ends the thread. The promise resolves
+  /// when all memory is free. May be called again.
   Napi::Promise close(Napi::Env env);
   /// The same without a promise, for a finalizer.
   void close();

@@ -37,7 +37,8 @@ class Fields {
   }
   int32_t whole(const char* name) const {
     const double found = number(name);
-    if (!(found >= -2147483648.0 && found <= 2147483647.0) || found != static_cast<double>(static_cast<int32_t>(found)))
+    if (!(found >= -2147483648.0 && found <= 2147483647.0) ||
+        found != static_cast<double>(static_cast<int32_t>(found)))
       fail(name, "a whole number of 32 bits");
     return static_cast<int32_t>(found);
   }
@@ -46,7 +47,8 @@ class Fields {
   uint64_t counter(const char* name, uint64_t fallback) const {
     if (!has(name)) return fallback;
     const double found = number(name);
-    if (!(found >= 0 && found <= 9007199254740992.0) || found != static_cast<double>(static_cast<uint64_t>(found)))
+    if (!(found >= 0 && found <= 9007199254740992.0) ||
+        found != static_cast<double>(static_cast<uint64_t>(found)))
       fail(name, "a whole number that is not negative");
     return static_cast<uint64_t>(found);
   }

@@ -18,7 +18,8 @@ int64_t KernelCall::count(const char* name) const {
   if (found == numbers.end()) throw EngineError("ERR_ELECTRA_ARGUMENT", "%s is missing", name);
   const double value = found->second;
   if (!(value >= 0 && value < 2147483648.0) || value != static_cast<double>(static_cast<int64_t>(value)))
-    throw EngineError("ERR_ELECTRA_ARGUMENT", "%s is %g; it must be a whole number that is not negative", name, value);
+    throw EngineError("ERR_ELECTRA_ARGUMENT", "%s is %g; it must be a whole number that is not negative",
+                      name, value);
   return static_cast<int64_t>(value);
 }
 
@@ -26,7 +27,8 @@ void* KernelCall::memory(const char* name, int64_t size, bool integers) const {
   const auto found = arrays.find(name);
   if (found == arrays.end()) throw EngineError("ERR_ELECTRA_ARGUMENT", "%s is missing", name);
   if (found->second.integers != integers)
-    throw EngineError("ERR_ELECTRA_ARGUMENT", "%s must be a %s", name, integers ? "Int32Array" : "Float32Array");
+    throw EngineError("ERR_ELECTRA_ARGUMENT", "%s must be a %s", name,
+                      integers ? "Int32Array" : "Float32Array");
   ELECTRA_CHECK_SHAPE(found->second.size == size, "%s has %lld elements; these shapes need %lld", name,
                       static_cast<long long>(found->second.size), static_cast<long long>(size));
   return found->second.data;
@@ -73,8 +75,9 @@ KernelRows::KernelRows(const KernelCall& call) {
   const int64_t first = call.count("firstRow", 0);
   rows.keep_padding = call.flag("keepPadding");
   for (int64_t b = 0; b < batch; ++b) {
-    ELECTRA_CHECK_SHAPE(length[b] >= 0 && length[b] <= pitch, "lengths[%lld] is %d; rows are at most %lld long",
-                        static_cast<long long>(b), length[b], static_cast<long long>(pitch));
+    ELECTRA_CHECK_SHAPE(length[b] >= 0 && length[b] <= pitch,
+                        "lengths[%lld] is %d; rows are at most %lld long", static_cast<long long>(b),
+                        length[b], static_cast<long long>(pitch));
     const int32_t stored = rows.keep_padding ? static_cast<int32_t>(pitch) : length[b];
     offsets_.push_back(static_cast<int32_t>(token_row_.size()));
     valid_.push_back(length[b]);
@@ -117,8 +120,8 @@ Activation kernel_activation(const KernelCall& call) {
   if (name == "gelu_new") return Activation::kGeluTanh;
   if (name == "relu") return Activation::kRelu;
   if (name == "tanh") return Activation::kTanh;
-  throw EngineError("ERR_ELECTRA_ARGUMENT", "activation is \"%s\"; it must be identity, gelu, gelu_new, relu or tanh",
-                    name.c_str());
+  throw EngineError("ERR_ELECTRA_ARGUMENT",
+                    "activation is \"%s\"; it must be identity, gelu, gelu_new, relu or tanh", name.c_str());
 }
 
 }  // namespace electra::addon

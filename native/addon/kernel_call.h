@@ -1,6 +1,6 @@
 #pragma once
-// One call of a single operator: its arguments by name, its results, its timing. Free of JavaScript, so that operators
-// can be set up on the engine thread.
+// One call of a single operator: its arguments by name, its results, its timing. Free of JavaScript, so that
+// operators can be set up on the engine thread.
 
 #include <chrono>
 #include <cstdint>
@@ -34,9 +34,15 @@ class KernelCall {
 
   bool has(const char* name) const { return arrays.count(name) != 0; }
   /// Of `size` elements; the operators only read it.
-  float* floats(const char* name, int64_t size) const { return static_cast<float*>(memory(name, size, false)); }
-  int32_t* integers(const char* name, int64_t size) const { return static_cast<int32_t*>(memory(name, size, true)); }
-  float* floats_or_null(const char* name, int64_t size) const { return has(name) ? floats(name, size) : nullptr; }
+  float* floats(const char* name, int64_t size) const {
+    return static_cast<float*>(memory(name, size, false));
+  }
+  int32_t* integers(const char* name, int64_t size) const {
+    return static_cast<int32_t*>(memory(name, size, true));
+  }
+  float* floats_or_null(const char* name, int64_t size) const {
+    return has(name) ? floats(name, size) : nullptr;
+  }
   int32_t* integers_or_null(const char* name, int64_t size) const {
     return has(name) ? integers(name, size) : nullptr;
   }
@@ -52,7 +58,9 @@ class KernelCall {
     return weight;
   }
   int64_t count(const char* name) const;
-  int64_t count(const char* name, int64_t fallback) const { return numbers.count(name) ? count(name) : fallback; }
+  int64_t count(const char* name, int64_t fallback) const {
+    return numbers.count(name) ? count(name) : fallback;
+  }
   double real(const char* name, double fallback) const {
     const auto found = numbers.find(name);
     return found == numbers.end() ? fallback : found->second;
@@ -111,7 +119,8 @@ Dropout kernel_dropout(const KernelCall& call, const StepScalars& scalars);
 /// `activation`: identity, gelu, gelu_new, relu, tanh.
 Activation kernel_activation(const KernelCall& call);
 
-/// An operator with its name in JavaScript. `reserve` makes the workspace for what the operator is about to do.
+/// An operator with its name in JavaScript. `reserve` makes the workspace for what the operator is about to
+/// do.
 struct KernelContext {
   cpu::CpuOperators& operators;
   const cpu::Gemm& gemm;

@@ -32,11 +32,11 @@ struct KernelSession::State {
     next.max_heads = std::max(next.max_heads, wanted.max_heads);
     next.max_segments = std::max(next.max_segments, wanted.max_segments);
     next.parameters = std::max(next.parameters, wanted.parameters);
-    const bool grown = next.tokens != reserved.tokens || next.batch != reserved.batch || next.pitch != reserved.pitch ||
-                       next.slots != reserved.slots || next.lm_rows != reserved.lm_rows ||
-                       next.vocabulary != reserved.vocabulary || next.max_width != reserved.max_width ||
-                       next.max_heads != reserved.max_heads || next.max_segments != reserved.max_segments ||
-                       next.parameters != reserved.parameters;
+    const bool grown = next.tokens != reserved.tokens || next.batch != reserved.batch ||
+                       next.pitch != reserved.pitch || next.slots != reserved.slots ||
+                       next.lm_rows != reserved.lm_rows || next.vocabulary != reserved.vocabulary ||
+                       next.max_width != reserved.max_width || next.max_heads != reserved.max_heads ||
+                       next.max_segments != reserved.max_segments || next.parameters != reserved.parameters;
     if (any_reserved && !grown) return;
     operators->reserve(next);
     reserved = next;
@@ -129,8 +129,8 @@ KernelSession::~KernelSession() {
 
 Napi::Value KernelSession::enqueue(const Napi::CallbackInfo& info, Job job) {
   if (!info[0].IsNumber()) throw EngineError("ERR_ELECTRA_ARGUMENT", "The job has no id.");
-  return thread_->enqueue(info.Env(), info[0].As<Napi::Number>().DoubleValue(), info.This().As<Napi::Object>(),
-                          std::move(job));
+  return thread_->enqueue(info.Env(), info[0].As<Napi::Number>().DoubleValue(),
+                          info.This().As<Napi::Object>(), std::move(job));
 }
 
 Napi::Value KernelSession::open(const Napi::CallbackInfo& info) {
@@ -139,7 +139,9 @@ Napi::Value KernelSession::open(const Napi::CallbackInfo& info) {
     job.work = [state = state_](const std::atomic<bool>&) {
       state->operators = std::make_unique<cpu::CpuOperators>(state->options);
     };
-    job.result = [state = state_](Napi::Env env) -> Napi::Value { return to_object(env, state->operators->info()); };
+    job.result = [state = state_](Napi::Env env) -> Napi::Value {
+      return to_object(env, state->operators->info());
+    };
     return enqueue(info, std::move(job));
   });
 }
@@ -153,7 +155,8 @@ Napi::Value KernelSession::run(const Napi::CallbackInfo& info) {
     auto bound = std::make_shared<BoundCall>(info[2]);
     Job job;
     job.work = [state = state_, function = found->second, bound](const std::atomic<bool>&) {
-      if (!state->operators) throw EngineError("ERR_ELECTRA_INTERNAL", "The kernels were used before they were created.");
+      if (!state->operators)
+        throw EngineError("ERR_ELECTRA_INTERNAL", "The kernels were used before they were created.");
       KernelContext context{*state->operators, cpu::gemm_provider(state->options.gemm, state->options.isa),
                             [&state](const Capacity& capacity) { state->reserve(capacity); }};
       function(context, bound->call);

@@ -1,5 +1,6 @@
 #pragma once
-// The JavaScript class behind Kernels: operators one by one, on an engine thread of their own, without a model.
+// The JavaScript class behind Kernels: operators one by one, on an engine thread of their own, without a
+// model.
 
 #include <napi.h>
 

@@ -25,8 +25,8 @@ void gemm(KernelContext& context, KernelCall& call) {
   float* c = call.result("c", {m, n});
   call.run(
       [&] {
-        context.gemm.multiply(transpose_a, transpose_b, m, n, k, alpha, a, transpose_a ? m : k, b, transpose_b ? k : n,
-                              beta, c, n);
+        context.gemm.multiply(transpose_a, transpose_b, m, n, k, alpha, a, transpose_a ? m : k, b,
+                              transpose_b ? k : n, beta, c, n);
       },
       [&] {
         if (start != nullptr) std::memcpy(c, start, static_cast<size_t>(m * n) * sizeof(float));

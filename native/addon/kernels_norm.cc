@@ -103,7 +103,8 @@ struct EmbeddingShape {
   }
   void check(const Rows& rows, const int32_t* ids, const int32_t* segments) const {
     ELECTRA_CHECK_SHAPE(rows.tokens.capacity == 0 || rows.pitch <= positions,
-                        "pitch is %d; the position table has %lld rows", rows.pitch, static_cast<long long>(positions));
+                        "pitch is %d; the position table has %lld rows", rows.pitch,
+                        static_cast<long long>(positions));
     for (int64_t t = 0; t < rows.tokens.capacity; ++t) {
       if (ids[t] < 0 || ids[t] >= vocabulary)
         throw EngineError("ERR_ELECTRA_ARGUMENT", "ids[%lld] is %d; the vocabulary has %lld entries",

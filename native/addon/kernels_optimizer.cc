@@ -9,11 +9,12 @@ namespace {
 
 void adam(KernelContext& context, KernelCall& call) {
   const int64_t size = call.count("size");
-  // The operators take blocks of 1024 elements with zeros behind; arguments of any length are laid into such blocks.
+  // The operators take blocks of 1024 elements with zeros behind; arguments of any length are laid into such
+  // blocks.
   const int64_t padded = (size + 1023) / 1024 * 1024;
   const size_t bytes = static_cast<size_t>(size) * sizeof(float);
-  const float* given[4] = {call.floats("parameters", size), call.floats("gradient", size), call.floats("m", size),
-                           call.floats("v", size)};
+  const float* given[4] = {call.floats("parameters", size), call.floats("gradient", size),
+                           call.floats("m", size), call.floats("v", size)};
   float* block[4];
   for (float*& memory : block) memory = call.scratch(padded);
 

@@ -53,8 +53,8 @@ void mask_tokens(KernelContext& context, KernelCall& call) {
   operation.slots.capacity = slots.slots();
   operation.slot_offsets = slots.offsets();
   operation.slots_per_row = static_cast<int32_t>(call.count("slotsPerRow"));
-  ELECTRA_CHECK_SHAPE(slots.most() <= operation.slots_per_row, "a row has %d slots; slotsPerRow is %d", slots.most(),
-                      operation.slots_per_row);
+  ELECTRA_CHECK_SHAPE(slots.most() <= operation.slots_per_row, "a row has %d slots; slotsPerRow is %d",
+                      slots.most(), operation.slots_per_row);
   operation.cls_id = static_cast<int32_t>(call.count("clsId"));
   operation.sep_id = static_cast<int32_t>(call.count("sepId"));
   operation.mask_id = static_cast<int32_t>(call.count("maskId"));

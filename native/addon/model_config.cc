@@ -39,7 +39,8 @@ TransformerConfig read_transformer(Napi::Value value, const std::string& owner) 
                                           {"gelu_tanh", Activation::kGeluTanh},
                                           {"relu", Activation::kRelu}});
   config.hidden_dropout_prob = fields.real("hidden_dropout_prob", config.hidden_dropout_prob);
-  config.attention_probs_dropout_prob = fields.real("attention_probs_dropout_prob", config.attention_probs_dropout_prob);
+  config.attention_probs_dropout_prob =
+      fields.real("attention_probs_dropout_prob", config.attention_probs_dropout_prob);
   config.initializer_range = fields.real("initializer_range", config.initializer_range);
   return config;
 }
@@ -59,9 +60,10 @@ PretrainingConfig read_pretraining_config(Napi::Value value) {
                                                  {"two_towers", GeneratorKind::kTwoTower},
                                                  {"uniform", GeneratorKind::kUniform}});
   config.discriminator = read_transformer(fields.value("discriminator"), "model.discriminator");
-  config.generator =
-      fields.has("generator") ? read_transformer(fields.value("generator"), "model.generator") : config.discriminator;
-  config.untied_generator_embeddings = fields.flag("untied_generator_embeddings", config.untied_generator_embeddings);
+  config.generator = fields.has("generator") ? read_transformer(fields.value("generator"), "model.generator")
+                                             : config.discriminator;
+  config.untied_generator_embeddings =
+      fields.flag("untied_generator_embeddings", config.untied_generator_embeddings);
   config.gen_weight = fields.real("gen_weight", config.gen_weight);
   config.disc_weight = fields.real("disc_weight", config.disc_weight);
   config.mask_prob = fields.real("mask_prob", config.mask_prob);
@@ -83,7 +85,8 @@ cpu::CpuOptions read_cpu_options(Napi::Value value) {
   cpu::CpuOptions options;
   options.threads = fields.whole("threads", options.threads);
   if (options.threads < 1 || options.threads > 1024)
-    throw EngineError("ERR_ELECTRA_ARGUMENT", "options.threads is %d; it must be between 1 and 1024", options.threads);
+    throw EngineError("ERR_ELECTRA_ARGUMENT", "options.threads is %d; it must be between 1 and 1024",
+                      options.threads);
   options.gemm = fields.text("gemm", options.gemm.c_str());
   options.isa = fields.text("isa", options.isa.c_str());
   return options;

@@ -54,7 +54,8 @@ ParameterKind read_kind(Napi::Value value) {
   if (kind == "gradient") return ParameterKind::kGradient;
   if (kind == "adam_m") return ParameterKind::kAdamM;
   if (kind == "adam_v") return ParameterKind::kAdamV;
-  throw EngineError("ERR_ELECTRA_ARGUMENT", "The kind of tensor is \"%s\"; it must be value, gradient, adam_m or adam_v",
+  throw EngineError("ERR_ELECTRA_ARGUMENT",
+                    "The kind of tensor is \"%s\"; it must be value, gradient, adam_m or adam_v",
                     kind.c_str());
 }
 
@@ -159,9 +160,10 @@ OptimizerOptions read_optimizer(Napi::Value value) {
 
 void require_finite(const OptimizerResult& result, unsigned step) {
   if (result.finite) return;
-  throw EngineError("ERR_ELECTRA_NOT_FINITE",
-                    "Step %u: the gradient of %s holds a NaN or an infinity. Weights and moments are as before the step.",
-                    step, result.nonfinite_parameter.empty() ? "the model" : result.nonfinite_parameter.c_str());
+  throw EngineError(
+      "ERR_ELECTRA_NOT_FINITE",
+      "Step %u: the gradient of %s holds a NaN or an infinity. Weights and moments are as before the step.",
+      step, result.nonfinite_parameter.empty() ? "the model" : result.nonfinite_parameter.c_str());
 }
 
 }  // namespace
@@ -183,7 +185,8 @@ Napi::Function PretrainingSession::define(Napi::Env env) {
                      });
 }
 
-PretrainingSession::PretrainingSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<PretrainingSession>(info) {
+PretrainingSession::PretrainingSession(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<PretrainingSession>(info) {
   guarded(info.Env(), [&] {
     state_ = std::make_shared<State>();
     state_->config = read_pretraining_config(info[0]);
@@ -205,8 +208,8 @@ PretrainingSession::~PretrainingSession() {
 
 Napi::Value PretrainingSession::enqueue(const Napi::CallbackInfo& info, Job job) {
   if (!info[0].IsNumber()) throw EngineError("ERR_ELECTRA_ARGUMENT", "The job has no id.");
-  return thread_->enqueue(info.Env(), info[0].As<Napi::Number>().DoubleValue(), info.This().As<Napi::Object>(),
-                          std::move(job));
+  return thread_->enqueue(info.Env(), info[0].As<Napi::Number>().DoubleValue(),
+                          info.This().As<Napi::Object>(), std::move(job));
 }
 
 Napi::Value PretrainingSession::open(const Napi::CallbackInfo& info) {
@@ -324,14 +327,15 @@ Napi::Value PretrainingSession::forward(const Napi::CallbackInfo& info) {
     auto call = std::make_shared<Call>(info[1]);
     const Fields fields(info[2], "options");
     const std::string network = fields.text("network");
-    if (network != "generator" && network != "discriminator") fields.fail("network", "generator or discriminator");
+    if (network != "generator" && network != "discriminator")
+      fields.fail("network", "generator or discriminator");
     call->options.generator = network == "generator";
     read_wanted(fields, call->outputs);
     if (fields.has("positions")) {
       call->options.positions_per_row = fields.whole("positionsPerRow");
-      call->positions = copy_ints(fields.value("positions"),
-                                  static_cast<int64_t>(call->options.positions_per_row) * call->copy.batch.rows,
-                                  "options.positions");
+      call->positions = copy_ints(
+          fields.value("positions"),
+          static_cast<int64_t>(call->options.positions_per_row) * call->copy.batch.rows, "options.positions");
       call->options.positions = call->positions.data();
     }
     Job job;

@@ -9,7 +9,8 @@
 
 namespace electra::addon {
 
-/// new PretrainingSession(model, options); every method but abort() and memory() takes a job id first and gives a promise.
+/// new PretrainingSession(model, options); every method but abort() and memory() takes a job id first and
+/// gives a promise.
 class PretrainingSession : public Napi::ObjectWrap<PretrainingSession> {
  public:
   static Napi::Function define(Napi::Env env);

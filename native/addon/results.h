@@ -10,8 +10,8 @@ namespace electra::addon {
 Napi::Object to_object(Napi::Env env, const StepResult& result);
 Napi::Object to_object(Napi::Env env, const DeviceInfo& info);
 Napi::Object to_object(Napi::Env env, const ModelMemory& memory);
-/// { names: one a line, layout: decay (0 or 1), rank and sizes of each }: a model has hundreds of variables, and hundreds of
-/// objects made through Node-API would hold the JavaScript thread for milliseconds.
+/// { names: one a line, layout: decay (0 or 1), rank and sizes of each }: a model has hundreds of variables,
+/// and hundreds of objects made through Node-API would hold the JavaScript thread for milliseconds.
 Napi::Object to_object(Napi::Env env, const ParameterTable& table);
 /// Hands the arrays over; `outputs` is empty afterwards.
 Napi::Object hand_over(Napi::Env env, Outputs& outputs);

@@ -1,6 +1,6 @@
 #pragma once
-// The operators on the CPU, f32. Each family of methods lives in a file of its own: cut the work into tasks by shape,
-// call the kernels of the chosen instruction set (kernel_table.h).
+// The operators on the CPU, f32. Each family of methods lives in a file of its own: cut the work into tasks
+// by shape, call the kernels of the chosen instruction set (kernel_table.h).
 
 #include <memory>
 #include <string>
@@ -91,7 +91,8 @@ class CpuOperators final : public Operators {
   void broadcast_rows(const BroadcastRows&) override;
 
  private:
-  /// Shared scratch of at least `floats` floats, 64-byte aligned; throws ERR_ELECTRA_WORKSPACE beyond the reservation.
+  /// Shared scratch of at least `floats` floats, 64-byte aligned; throws ERR_ELECTRA_WORKSPACE beyond the
+  /// reservation.
   float* scratch(size_t floats);
   /// Scratch of one worker, `floats` floats.
   float* worker_scratch(int worker, size_t floats);

@@ -6,21 +6,23 @@
 
 namespace electra::cpu {
 
-/// C[m, n] = alpha · op(A) · op(B) + beta · C, row-major; op transposes if the flag is set (A is then stored [k, m], B
-/// [n, k]). Zero dimensions are legal: m = 0 or n = 0 does nothing, k = 0 scales C by beta. Runs on the calling thread
-/// only and may be called from several threads at once. beta = 0 never reads C.
+/// C[m, n] = alpha · op(A) · op(B) + beta · C, row-major; op transposes if the flag is set (A is then stored
+/// [k, m], B [n, k]). Zero dimensions are legal: m = 0 or n = 0 does nothing, k = 0 scales C by beta. Runs on
+/// the calling thread only and may be called from several threads at once. beta = 0 never reads C.
 class Gemm {
  public:
   virtual ~Gemm() = default;
-  virtual void multiply(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-                        int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) const = 0;
+  virtual void multiply(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+                        const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c,
+                        int64_t ldc) const = 0;
   /// "oneDNN 2.6.3" or "built-in avx512".
   virtual const std::string& name() const = 0;
 };
 
-/// The best provider of this machine, made once and kept for the life of the process (a library is never closed).
-/// `choice`: "auto" (the environment's ELECTRA_GEMM, else oneDNN where it works), "onednn" (throws ERR_ELECTRA_GEMM with the
-/// reasons when it cannot be used) or "built-in". `isa` chooses the built-in kernel, see kernel_table().
+/// The best provider of this machine, made once and kept for the life of the process (a library is never
+/// closed). `choice`: "auto" (the environment's ELECTRA_GEMM, else oneDNN where it works), "onednn" (throws
+/// ERR_ELECTRA_GEMM with the reasons when it cannot be used) or "built-in". `isa` chooses the built-in
+/// kernel, see kernel_table().
 const Gemm& gemm_provider(const std::string& choice, const std::string& isa = "auto");
 
 }  // namespace electra::cpu

@@ -7,9 +7,9 @@
 
 namespace electra::cpu {
 
-/// Runs `body(task, worker)` for task = 0 … tasks − 1. Tasks come from a shared counter, so which worker runs a task
-/// depends on timing; a task may therefore write only what no other task of the call writes, and the number and the
-/// borders of tasks must depend on shapes only, never on the number of workers.
+/// Runs `body(task, worker)` for task = 0 … tasks − 1. Tasks come from a shared counter, so which worker runs
+/// a task depends on timing; a task may therefore write only what no other task of the call writes, and the
+/// number and the borders of tasks must depend on shapes only, never on the number of workers.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -26,8 +26,8 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-/// Flush-to-zero and denormals-are-zero for the life of the object, on this thread only: Adam's decayed moments become
-/// denormals, which are an order of magnitude slower. Never set on a thread that is not ours.
+/// Flush-to-zero and denormals-are-zero for the life of the object, on this thread only: Adam's decayed
+/// moments become denormals, which are an order of magnitude slower. Never set on a thread that is not ours.
 class FlushDenormals {
  public:
   FlushDenormals();

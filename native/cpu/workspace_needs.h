@@ -1,6 +1,6 @@
 #pragma once
-// What each family of operators wants from the workspace for a capacity. reserve() takes the maximum over the families:
-// operators run one after the other, so they share the same memory.
+// What each family of operators wants from the workspace for a capacity. reserve() takes the maximum over the
+// families: operators run one after the other, so they share the same memory.
 
 #include <cstddef>
 

@@ -9,8 +9,9 @@ namespace {
 PretrainingConfig checked(const PretrainingConfig& config) {
   const bool replaces = config.objective != Objective::kMaskedLanguageModel;
   if (!replaces && config.generator_kind != GeneratorKind::kTied)
-    throw EngineError("ERR_ELECTRA_CONFIG",
-                      "the masked-LM objective trains one full-size encoder, so its generator_kind must be \"shared\"");
+    throw EngineError(
+        "ERR_ELECTRA_CONFIG",
+        "the masked-LM objective trains one full-size encoder, so its generator_kind must be \"shared\"");
   if (config.objective == Objective::kElectric && config.generator_kind != GeneratorKind::kTwoTower)
     throw EngineError("ERR_ELECTRA_CONFIG", "Electric needs the probabilities of a two-tower generator");
   if (config.max_seq_length > config.discriminator.max_position_embeddings)

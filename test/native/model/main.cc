@@ -1,6 +1,6 @@
-// The engine at real shapes (head size 64, a vocabulary of 30522, ragged rows, dropout on) against the naive double model:
-// losses, samples, and gradients by directional derivatives. The golden fixtures are tiny and without dropout; these
-// reach the fast paths.
+// The engine at real shapes (head size 64, a vocabulary of 30522, ragged rows, dropout on) against the naive
+// double model: losses, samples, and gradients by directional derivatives. The golden fixtures are tiny and
+// without dropout; these reach the fast paths.
 
 #include <cmath>
 #include <cstdio>
@@ -67,7 +67,8 @@ void excite(Parameters& parameters, Variables& variables) {
     std::vector<float> values(static_cast<size_t>(p.rows() * p.cols()));
     parameters.read(ParameterKind::kValue, p.name, values.data(), static_cast<int64_t>(values.size()));
     ++site;
-    const float spread = p.rows() > 1 ? (p.name.find("word_embeddings") != std::string::npos ? 0.05f : 0.04f) : 0.1f;
+    const float spread =
+        p.rows() > 1 ? (p.name.find("word_embeddings") != std::string::npos ? 0.05f : 0.04f) : 0.1f;
     for (size_t i = 0; i < values.size(); ++i)
       values[i] += spread * (2 * uniform_open(word(static_cast<uint32_t>(i), site)) - 1);
     parameters.write(ParameterKind::kValue, p.name, values.data(), static_cast<int64_t>(values.size()));
@@ -87,16 +88,17 @@ struct Counter {
 double relative(double a, double b) { return std::fabs(a - b) / std::max(1e-12, std::fabs(b)); }
 
 /// Samples must be the argmax of the naive scores, or come within a hair of it.
-void check_samples(const std::string& name, const PretrainingConfig& config, const std::vector<Matrix>& logits,
-                   const NaiveCorruption& corruption, const std::vector<std::vector<int32_t>>& sampled, Counter& counter) {
+void check_samples(const std::string& name, const PretrainingConfig& config,
+                   const std::vector<Matrix>& logits, const NaiveCorruption& corruption,
+                   const std::vector<std::vector<int32_t>>& sampled, Counter& counter) {
   double worst = 0;
   size_t slot = 0;
   const uint32_t vocabulary = static_cast<uint32_t>(config.discriminator.vocab_size);
   for (size_t b = 0; b < sampled.size(); ++b)
     for (size_t s = 0; s < corruption.positions[b].size(); ++s, ++slot) {
-      const uint64_t coordinate = slot_coordinate(static_cast<uint32_t>(b),
-                                                  static_cast<uint32_t>(config.max_predictions_per_seq),
-                                                  static_cast<uint32_t>(s));
+      const uint64_t coordinate =
+          slot_coordinate(static_cast<uint32_t>(b), static_cast<uint32_t>(config.max_predictions_per_seq),
+                          static_cast<uint32_t>(s));
       double best = -INFINITY, chosen = 0;
       for (uint32_t v = 0; v < vocabulary; ++v) {
         const PhiloxWords words =
@@ -143,21 +145,24 @@ void run(const Fixture& fixture, Counter& counter) {
     for (size_t s = 0; s < corruption.positions[static_cast<size_t>(b)].size(); ++s) {
       const size_t at = static_cast<size_t>(b) * config.max_predictions_per_seq + s;
       sampled.back().push_back(outputs.arrays["fake/sampled_ids"].i32[at]);
-      differing += outputs.arrays["masked/positions"].i32[at] != corruption.positions[static_cast<size_t>(b)][s];
+      differing +=
+          outputs.arrays["masked/positions"].i32[at] != corruption.positions[static_cast<size_t>(b)][s];
     }
   }
   counter.check(differing == 0, name + ": masked positions that differ", differing, 0);
-  check_samples(name, config, naive_generator_logits(config, variables, batch, corruption, kSeed, kStep), corruption,
-                sampled, counter);
+  check_samples(name, config, naive_generator_logits(config, variables, batch, corruption, kSeed, kStep),
+                corruption, sampled, counter);
 
   const NaiveLoss loss = naive_loss(config, variables, batch, corruption, sampled, kSeed, kStep);
   counter.check(relative(result.generator_loss, loss.generator) < 1e-5, name + ": generator loss, relative",
                 relative(result.generator_loss, loss.generator), 1e-5);
-  counter.check(relative(result.discriminator_loss, loss.discriminator) < 1e-5, name + ": discriminator loss, relative",
+  counter.check(relative(result.discriminator_loss, loss.discriminator) < 1e-5,
+                name + ": discriminator loss, relative",
                 relative(result.discriminator_loss, loss.discriminator), 1e-5);
 
-  // Directional derivatives: along a random direction over a group of variables, the naive loss must change as the
-  // engine's gradient says. A wrong element anywhere in the group shows, because the direction touches them all.
+  // Directional derivatives: along a random direction over a group of variables, the naive loss must change
+  // as the engine's gradient says. A wrong element anywhere in the group shows, because the direction touches
+  // them all.
   const std::vector<std::pair<std::string, std::string>> groups = {
       {"word embeddings", "word_embeddings"},
       {"other embeddings", "electra/embeddings/"},
@@ -180,7 +185,8 @@ void run(const Fixture& fixture, Counter& counter) {
       if (p.name.find(part) == std::string::npos || (label == "other embeddings" && is_word)) continue;
       if (label == "feed-forward out" && p.name.find("attention") != std::string::npos) continue;
       std::vector<float> gradient(static_cast<size_t>(p.rows() * p.cols()));
-      model.parameters().read(ParameterKind::kGradient, p.name, gradient.data(), static_cast<int64_t>(gradient.size()));
+      model.parameters().read(ParameterKind::kGradient, p.name, gradient.data(),
+                              static_cast<int64_t>(gradient.size()));
       Matrix& up = plus[p.name];
       Matrix& down = minus[p.name];
       for (size_t i = 0; i < gradient.size(); ++i) {
@@ -195,11 +201,11 @@ void run(const Fixture& fixture, Counter& counter) {
     const double naive = (naive_loss(config, plus, batch, corruption, sampled, kSeed, kStep).total -
                           naive_loss(config, minus, batch, corruption, sampled, kSeed, kStep).total) /
                          (2 * h);
-    // The slope along ±1 directions is of the size of the gradient's norm; f32 gradients are good to about 1e-6 of it,
-    // and the third derivative times h² stays below that.
+    // The slope along ±1 directions is of the size of the gradient's norm; f32 gradients are good to about
+    // 1e-6 of it, and the third derivative times h² stays below that.
     const double difference = std::fabs(naive - slope) / std::sqrt(gradient_square);
-    counter.check(gradient_square > 0 && difference < 1e-5, name + ": gradient of " + label + ", against its norm",
-                  difference, 1e-5);
+    counter.check(gradient_square > 0 && difference < 1e-5,
+                  name + ": gradient of " + label + ", against its norm", difference, 1e-5);
   }
 }
 

@@ -23,14 +23,15 @@ struct RowPlace {
 
 const Matrix& variable(const Variables& variables, const std::string& name) { return variables.at(name); }
 
-void dropout(Matrix& x, int tokens, int width, float p, uint32_t site, const Randomness& r, const RowPlace& place) {
+void dropout(Matrix& x, int tokens, int width, float p, uint32_t site, const Randomness& r,
+             const RowPlace& place) {
   if (p == 0) return;
   const uint32_t threshold = dropout_threshold(p);
   const double scale = 65536.0 / (65536.0 - threshold);
   for (int t = 0; t < tokens; ++t)
     for (int c = 0; c < width; ++c) {
-      const uint64_t e = token_element(place.row, place.pitch, static_cast<uint32_t>(t), static_cast<uint32_t>(width),
-                                       static_cast<uint32_t>(c));
+      const uint64_t e = token_element(place.row, place.pitch, static_cast<uint32_t>(t),
+                                       static_cast<uint32_t>(width), static_cast<uint32_t>(c));
       const PhiloxWords words = random_block(r.seed, RandomPurpose::kDropout, e >> 3, r.step, site);
       double& value = x[static_cast<size_t>(t) * width + c];
       value = random_decision(words, static_cast<int>(e & 7)) >= threshold ? value * scale : 0.0;
@@ -68,7 +69,8 @@ Matrix linear(const Matrix& x, int tokens, int in, int out, const Matrix& kernel
 Matrix transformer(const std::string& scope, const TransformerConfig& config, Network network,
                    const Variables& variables, const int32_t* ids, const int32_t* segments, int tokens,
                    const Randomness& r, const RowPlace& place) {
-  const int e = config.embedding_size, h = config.hidden_size, heads = config.num_attention_heads, d = h / heads;
+  const int e = config.embedding_size, h = config.hidden_size, heads = config.num_attention_heads,
+            d = h / heads;
   const auto named = [&](const std::string& name) -> const Matrix& { return variable(variables, name); };
   const Matrix& word = named("electra/embeddings/word_embeddings");
   const Matrix& type = named("electra/embeddings/token_type_embeddings");
@@ -79,10 +81,12 @@ Matrix transformer(const std::string& scope, const TransformerConfig& config, Ne
       x[static_cast<size_t>(t) * e + c] = word[static_cast<size_t>(ids[t]) * e + c] +
                                           type[static_cast<size_t>(segments[t]) * e + c] +
                                           position[static_cast<size_t>(t) * e + c];
-  layer_norm(x, tokens, e, named("electra/embeddings/LayerNorm/gamma"), named("electra/embeddings/LayerNorm/beta"));
+  layer_norm(x, tokens, e, named("electra/embeddings/LayerNorm/gamma"),
+             named("electra/embeddings/LayerNorm/beta"));
   dropout(x, tokens, e, config.hidden_dropout_prob, embedding_site(network), r, place);
   if (e != h)
-    x = linear(x, tokens, e, h, named(scope + "/embeddings_project/kernel"), named(scope + "/embeddings_project/bias"));
+    x = linear(x, tokens, e, h, named(scope + "/embeddings_project/kernel"),
+               named(scope + "/embeddings_project/bias"));
 
   for (int n = 0; n < config.num_hidden_layers; ++n) {
     const std::string layer = scope + "/encoder/layer_" + std::to_string(n);
@@ -111,27 +115,30 @@ Matrix transformer(const std::string& scope, const TransformerConfig& config, Ne
           p[j] /= sum;
           if (threshold > 0) {
             const AttentionCoordinate at =
-                attention_element(place.row, static_cast<uint32_t>(heads), static_cast<uint32_t>(a), place.pitch,
-                                  static_cast<uint32_t>(i), static_cast<uint32_t>(j));
+                attention_element(place.row, static_cast<uint32_t>(heads), static_cast<uint32_t>(a),
+                                  place.pitch, static_cast<uint32_t>(i), static_cast<uint32_t>(j));
             const PhiloxWords words =
                 random_block(r.seed, RandomPurpose::kDropout, at.block, r.step, attention_site(network, n));
             p[j] = random_decision(words, at.decision) >= threshold ? p[j] * scale : 0.0;
           }
           for (int c = 0; c < d; ++c)
-            context[static_cast<size_t>(i) * h + a * d + c] += p[j] * v[static_cast<size_t>(j) * h + a * d + c];
+            context[static_cast<size_t>(i) * h + a * d + c] +=
+                p[j] * v[static_cast<size_t>(j) * h + a * d + c];
         }
       }
     const auto close = [&](Matrix z, const Matrix& residual, uint32_t site, const std::string& name) {
       dropout(z, tokens, h, config.hidden_dropout_prob, site, r, place);
       for (size_t i = 0; i < z.size(); ++i) z[i] += residual[i];
-      layer_norm(z, tokens, h, named(layer + name + "/LayerNorm/gamma"), named(layer + name + "/LayerNorm/beta"));
+      layer_norm(z, tokens, h, named(layer + name + "/LayerNorm/gamma"),
+                 named(layer + name + "/LayerNorm/beta"));
       return z;
     };
-    const Matrix attended =
-        close(project(context, h, h, "/attention/output/dense"), x, attention_output_site(network, n), "/attention/output");
+    const Matrix attended = close(project(context, h, h, "/attention/output/dense"), x,
+                                  attention_output_site(network, n), "/attention/output");
     Matrix f = project(attended, h, config.intermediate_size, "/intermediate/dense");
     for (double& value : f) value = gelu(value);
-    x = close(project(f, config.intermediate_size, h, "/output/dense"), attended, feed_forward_site(network, n), "/output");
+    x = close(project(f, config.intermediate_size, h, "/output/dense"), attended,
+              feed_forward_site(network, n), "/output");
   }
   return x;
 }
@@ -145,21 +152,24 @@ double log_sum_exp(const Matrix& z) {
 
 }  // namespace
 
-NaiveCorruption naive_corruption(const PretrainingConfig& config, const NaiveBatch& batch, uint64_t seed, uint32_t step) {
+NaiveCorruption naive_corruption(const PretrainingConfig& config, const NaiveBatch& batch, uint64_t seed,
+                                 uint32_t step) {
   NaiveCorruption result;
   for (int b = 0; b < batch.rows; ++b) {
     const int n = batch.lengths[static_cast<size_t>(b)];
     const int32_t* ids = &batch.ids[static_cast<size_t>(b) * batch.length];
     std::vector<int> candidates;
     for (int i = 0; i < n; ++i)
-      if (ids[i] != config.cls_id && ids[i] != config.sep_id && ids[i] != config.mask_id) candidates.push_back(i);
+      if (ids[i] != config.cls_id && ids[i] != config.sep_id && ids[i] != config.mask_id)
+        candidates.push_back(i);
     std::vector<int32_t> masked(ids, ids + n);
     std::vector<int> positions;
     const int wanted = static_cast<int>(std::nearbyint(static_cast<float>(n) * config.mask_prob));
     const int count = candidates.empty() ? 0 : std::max(1, std::min(config.max_predictions_per_seq, wanted));
     for (int s = 0; s < count; ++s) {
-      const uint64_t c = slot_coordinate(static_cast<uint32_t>(b), static_cast<uint32_t>(config.max_predictions_per_seq),
-                                         static_cast<uint32_t>(s));
+      const uint64_t c =
+          slot_coordinate(static_cast<uint32_t>(b), static_cast<uint32_t>(config.max_predictions_per_seq),
+                          static_cast<uint32_t>(s));
       const uint32_t place = random_block(seed, RandomPurpose::kMaskPositions, c >> 2, step, 0).word[c & 3];
       const uint32_t hide = random_block(seed, RandomPurpose::kMaskReplacement, c >> 2, step, 0).word[c & 3];
       const int position = candidates[uniform_index(place, static_cast<uint32_t>(candidates.size()))];
@@ -173,8 +183,8 @@ NaiveCorruption naive_corruption(const PretrainingConfig& config, const NaiveBat
 }
 
 std::vector<Matrix> naive_generator_logits(const PretrainingConfig& config, const Variables& variables,
-                                           const NaiveBatch& batch, const NaiveCorruption& corruption, uint64_t seed,
-                                           uint32_t step) {
+                                           const NaiveBatch& batch, const NaiveCorruption& corruption,
+                                           uint64_t seed, uint32_t step) {
   TransformerConfig network = config.generator;
   network.embedding_size = config.discriminator.embedding_size;
   const int h = network.hidden_size, e = network.embedding_size, vocabulary = network.vocab_size;
@@ -183,12 +193,14 @@ std::vector<Matrix> naive_generator_logits(const PretrainingConfig& config, cons
   std::vector<Matrix> logits;
   for (int b = 0; b < batch.rows; ++b) {
     const int n = batch.lengths[static_cast<size_t>(b)];
-    const Matrix hidden = transformer("generator", network, Network::kGenerator, variables,
-                                      corruption.masked[static_cast<size_t>(b)].data(),
-                                      &batch.segments[static_cast<size_t>(b) * batch.length], n, Randomness{seed, step},
-                                      RowPlace{static_cast<uint32_t>(b), static_cast<uint32_t>(config.max_seq_length)});
+    const Matrix hidden =
+        transformer("generator", network, Network::kGenerator, variables,
+                    corruption.masked[static_cast<size_t>(b)].data(),
+                    &batch.segments[static_cast<size_t>(b) * batch.length], n, Randomness{seed, step},
+                    RowPlace{static_cast<uint32_t>(b), static_cast<uint32_t>(config.max_seq_length)});
     for (const int position : corruption.positions[static_cast<size_t>(b)]) {
-      const Matrix at(hidden.begin() + static_cast<long>(position) * h, hidden.begin() + static_cast<long>(position + 1) * h);
+      const Matrix at(hidden.begin() + static_cast<long>(position) * h,
+                      hidden.begin() + static_cast<long>(position + 1) * h);
       Matrix x = linear(at, 1, h, e, variable(variables, "generator_predictions/dense/kernel"),
                         variable(variables, "generator_predictions/dense/bias"));
       for (double& value : x) value = gelu(value);
@@ -207,8 +219,8 @@ std::vector<Matrix> naive_generator_logits(const PretrainingConfig& config, cons
 }
 
 NaiveLoss naive_loss(const PretrainingConfig& config, const Variables& variables, const NaiveBatch& batch,
-                     const NaiveCorruption& corruption, const std::vector<std::vector<int32_t>>& sampled, uint64_t seed,
-                     uint32_t step) {
+                     const NaiveCorruption& corruption, const std::vector<std::vector<int32_t>>& sampled,
+                     uint64_t seed, uint32_t step) {
   NaiveLoss loss;
   const std::vector<Matrix> logits = naive_generator_logits(config, variables, batch, corruption, seed, step);
   size_t slot = 0;
