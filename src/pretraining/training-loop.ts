@@ -9,6 +9,7 @@ import { learningRateAt } from "../hparams/learning-rate.js";
 import { packageVersion } from "../package-root.js";
 import type { EventSink } from "../telemetry/event-sink.js";
 import { evaluateRecords, numbers } from "./evaluate.js";
+import { HealthMonitor } from "./health-monitor.js";
 import type { PretrainResult } from "./pretrain-result.js";
 import type { PretrainingData, PretrainingSetup } from "./pretraining-setup.js";
 import { stepMetrics } from "./step-metrics.js";
@@ -41,6 +42,7 @@ class TrainingLoop {
   readonly #loader: BatchLoader;
   readonly #underWay: { promise: Promise<TrainStepResult>; batch: LoadedBatch }[] = [];
   readonly #started = performance.now();
+  readonly #health: HealthMonitor;
   #step: number;
   #checkpoint: string | undefined;
   #tokens = 0;
@@ -55,6 +57,12 @@ class TrainingLoop {
     this.#options = options;
     this.#step = options.step;
     this.#checkpoint = options.checkpoint;
+    this.#health = new HealthMonitor({
+      objective: options.setup.objective,
+      vocabSize: hparams.vocab_size,
+      numWarmupSteps: hparams.num_warmup_steps,
+      numTrainSteps: hparams.num_train_steps,
+    });
     this.#loader = new BatchLoader({
       source: options.data.train,
       batchSize: hparams.train_batch_size,
@@ -146,6 +154,19 @@ class TrainingLoop {
     this.#tokens += result.tokens;
     this.#metrics = { ...stepMetrics(setup.objective, result), grad_norm: result.gradientNorm };
     this.#report(result);
+    for (const { code, message, hint } of this.#health.observe(result.step + 1, result.loss, this.#metrics)) {
+      // A spike is worth the names of the records that it saw.
+      const records = code === "loss_spike" ? `; the batch held ${namesOfRecords(first.batch, data)}` : "";
+      const time = Date.now() / 1000;
+      this.#options.sink.emit({
+        type: "warning",
+        time,
+        step: result.step + 1,
+        code,
+        message: message + records,
+        hint,
+      });
+    }
   }
 
   #report(result: TrainStepResult): void {
@@ -270,15 +291,9 @@ class TrainingLoop {
 /** A step that failed on its numbers is worth the names of the records that it saw. */
 function withRecords(error: unknown, batch: LoadedBatch, data: PretrainingData): unknown {
   if (!(error instanceof ElectraError) || error.code !== "ERR_ELECTRA_NOT_FINITE") return error;
-  const places = [...batch.records].slice(0, 3).map((record) => {
-    const { file, record: number } = data.train.dataset.place(record);
-    return `${file} #${number}`;
-  });
-  const more =
-    batch.records.length > places.length ? `, and ${batch.records.length - places.length} more` : "";
   return new ElectraError(
     "ERR_ELECTRA_NOT_FINITE",
-    `${error.message}; its batch held the records ${places.join(", ")}${more}`,
+    `${error.message}; its batch held ${namesOfRecords(batch, data)}`,
     {
       hint:
         error.hint ??
@@ -286,4 +301,14 @@ function withRecords(error: unknown, batch: LoadedBatch, data: PretrainingData):
       cause: error,
     },
   );
+}
+
+function namesOfRecords(batch: LoadedBatch, data: PretrainingData): string {
+  const places = [...batch.records].slice(0, 3).map((record) => {
+    const { file, record: number } = data.train.dataset.place(record);
+    return `${file} #${number}`;
+  });
+  const more =
+    batch.records.length > places.length ? `, and ${batch.records.length - places.length} more` : "";
+  return `the records ${places.join(", ")}${more}`;
 }
