@@ -101,12 +101,7 @@ export async function* readLines(
   let pending: Buffer[] = []; // the beginning of a line that continues in the next chunk
   let pendingBytes = 0;
 
-  const decode = (bytes: Buffer): string[] => {
-    if (!isUtf8(bytes)) {
-      throw invalidText(path, bytes, firstLine, lineStart);
-    }
-    return bytes.toString("utf8").split("\n");
-  };
+  const decode = (bytes: Buffer): string[] => decodeLines(path, bytes, firstLine, lineStart);
 
   for await (const chunk of readChunks(path, options)) {
     options.signal?.throwIfAborted();
@@ -137,6 +132,20 @@ export async function* readLines(
   if (pendingBytes > 0) {
     yield { lines: decode(Buffer.concat(pending)), firstLine };
   }
+}
+
+/**
+ * Decodes whole lines of a text and splits them at `\n`.
+ *
+ * @param source what the text is called in an error
+ * @param firstLine number of the first line in its text, and `offset` of its first byte
+ * @throws ElectraError `ERR_ELECTRA_TEXT` for bytes that are not UTF-8, naming source, line and byte
+ */
+export function decodeLines(source: string, bytes: Buffer, firstLine = 1, offset = 0): string[] {
+  if (!isUtf8(bytes)) {
+    throw invalidText(source, bytes, firstLine, offset);
+  }
+  return bytes.toString("utf8").split("\n");
 }
 
 async function* readChunks(path: string, options: ReadLinesOptions): AsyncGenerator<Buffer, void, undefined> {

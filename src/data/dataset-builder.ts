@@ -5,7 +5,8 @@ import { ElectraError } from "../errors.js";
 import { Vocabulary } from "../tokenization/vocabulary.js";
 import { type CorpusFile, listCorpus } from "./corpus-reader.js";
 import { type DataFingerprint, fingerprintFiles } from "./data-fingerprint.js";
-import type { DatasetCounts, DatasetJob, DatasetJobResult } from "./dataset-job.js";
+import { type DatasetCounts, sumCounts } from "./dataset-counts.js";
+import type { DatasetJob, DatasetJobResult } from "./dataset-job.js";
 import {
   claimFolder,
   manifestName,
@@ -251,24 +252,6 @@ function progressReporter(
     latest[job] = counts;
     const known = latest.filter((entry) => entry !== undefined);
     onProgress?.({ ...sumCounts(known), filesTotal: files.length, bytesTotal, seconds: elapsed() });
-  };
-}
-
-function sumCounts(all: readonly DatasetCounts[]): DatasetCounts {
-  const sum = (pick: (counts: DatasetCounts) => number): number =>
-    all.reduce((total, counts) => total + pick(counts), 0);
-  return {
-    bytesRead: sum((counts) => counts.bytesRead),
-    filesRead: sum((counts) => counts.filesRead),
-    documents: sum((counts) => counts.documents),
-    heldOutDocuments: sum((counts) => counts.heldOutDocuments),
-    sentences: sum((counts) => counts.sentences),
-    examples: sum((counts) => counts.examples),
-    heldOutExamples: sum((counts) => counts.heldOutExamples),
-    tokens: sum((counts) => counts.tokens),
-    discardedTokens: sum((counts) => counts.discardedTokens),
-    overlongTokens: sum((counts) => counts.overlongTokens),
-    unknownTokens: sum((counts) => counts.unknownTokens),
   };
 }
 

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ElectraError } from "../errors.js";
-import { type DatasetCounts, type DatasetJob, type DatasetJobResult, runDatasetJob } from "./dataset-job.js";
+import type { DatasetCounts } from "./dataset-counts.js";
+import { type DatasetJob, type DatasetJobResult, runDatasetJob } from "./dataset-job.js";
 
 /** What a dataset worker tells the main thread. Errors cross as plain data: a clone would lose their class. */
 export type DatasetWorkerMessage =

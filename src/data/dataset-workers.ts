@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { ElectraError } from "../errors.js";
-import { type DatasetCounts, type DatasetJob, type DatasetJobResult, runDatasetJob } from "./dataset-job.js";
+import type { DatasetCounts } from "./dataset-counts.js";
+import { type DatasetJob, type DatasetJobResult, runDatasetJob } from "./dataset-job.js";
 import type { DatasetWorkerMessage } from "./dataset-worker.js";
 
 /** Options of {@link runDatasetJobs}. */

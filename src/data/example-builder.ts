@@ -14,6 +14,8 @@ export interface ExampleBuilderOptions {
   readonly tokenize: (line: string) => ArrayLike<number>;
   /** Asked in the reference's order: u₁, one draw per ambiguous sentence, u₂, and the short length when u₂ < 0.05. */
   readonly random: RandomSource;
+  /** Text tokens to gather for the first example (default `L`): the {@link ExampleBuilder.targetLength} to go on from. */
+  readonly targetLength?: number;
 }
 
 /** One example, without padding. */
@@ -52,7 +54,12 @@ export class ExampleBuilder {
       );
     }
     this.#options = options;
-    this.#targetLength = options.maxSeqLength;
+    this.#targetLength = options.targetLength ?? options.maxSeqLength;
+  }
+
+  /** Text tokens to gather for the next example: between two documents, all that the builder remembers. */
+  get targetLength(): number {
+    return this.#targetLength;
   }
 
   /** Feeds one line (an empty one ends the document) and returns the example that it completes, if any. */

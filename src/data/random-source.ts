@@ -25,15 +25,18 @@ export class SeededRandomSource implements RandomSource {
   readonly #counter = new Uint32Array(4);
   readonly #words = new Uint32Array(4);
   #used = 4;
+  #position: number;
 
   /**
    * @param seed a non-negative safe integer
    * @param stream a non-negative safe integer: the number of the sequence under this seed
+   * @param position words of the sequence to pass over: the {@link position} of a source to go on from
    */
-  constructor(seed: number, stream = 0) {
+  constructor(seed: number, stream = 0, position = 0) {
     for (const [name, value] of [
       ["seed", seed],
       ["stream", stream],
+      ["position", position],
     ] as const) {
       if (!Number.isSafeInteger(value) || value < 0) {
         throw new ElectraError("ERR_ELECTRA_SEED", `${name} must be a non-negative integer, not ${value}`, {
@@ -42,7 +45,22 @@ export class SeededRandomSource implements RandomSource {
       }
     }
     this.#key.set([seed % 2 ** 32, Math.floor(seed / 2 ** 32)]);
-    this.#counter.set([0, 0, stream % 2 ** 32, Math.floor(stream / 2 ** 32)]);
+    const block = Math.floor(position / 4);
+    this.#counter.set([
+      block % 2 ** 32,
+      Math.floor(block / 2 ** 32),
+      stream % 2 ** 32,
+      Math.floor(stream / 2 ** 32),
+    ]);
+    this.#position = 4 * block;
+    while (this.#position < position) {
+      this.#word();
+    }
+  }
+
+  /** Words taken from the sequence so far. */
+  get position(): number {
+    return this.#position;
   }
 
   random(): number {
@@ -73,6 +91,7 @@ export class SeededRandomSource implements RandomSource {
       }
       this.#used = 0;
     }
+    this.#position++;
     return this.#words[this.#used++]!;
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync, statSync, truncateSync, writeSync } from "node:fs";
 import { crc32c } from "./crc32c.js";
 import { fileFailure } from "./file-failure.js";
 import { recordOverhead } from "./tfrecord-writer.js";
@@ -13,6 +13,14 @@ export interface ShardSummary {
   readonly records: number;
   /** CRC-32C over the payload lengths (as little-endian 32-bit numbers) of all records. */
   readonly lengthsCrc: number;
+}
+
+/** How far a set has come: what {@link ShardSet.save} gives, as plain data. */
+export interface ShardSetState {
+  /** Number of the file that takes the next record. */
+  readonly next: number;
+  /** Of each file: bytes, records and CRC of the lengths. */
+  readonly shards: readonly (readonly [bytes: number, records: number, lengthsCrc: number])[];
 }
 
 interface Shard {
@@ -34,17 +42,47 @@ export class ShardSet {
   readonly #flushBytes: number;
   #next = 0;
 
-  /** Creates the files, empty; existing ones are emptied. @throws ElectraError `ERR_ELECTRA_FILE` */
-  constructor(paths: readonly string[]) {
+  /**
+   * Creates the files, empty; existing ones are emptied. With a saved state, which must pass {@link ShardSet.matches}, they
+   * are cut back to what they held then.
+   *
+   * @throws ElectraError `ERR_ELECTRA_FILE`
+   */
+  constructor(paths: readonly string[], saved?: ShardSetState) {
     this.#flushBytes = Math.max(4096, Math.floor(bufferBudget / Math.max(1, paths.length)));
-    this.#shards = paths.map((path) => {
+    this.#next = saved?.next ?? 0;
+    this.#shards = paths.map((path, index) => {
+      const [bytes, records, lengthsCrc] = saved?.shards[index] ?? [0, 0, 0];
       try {
-        closeSync(openSync(path, "w"));
+        if (saved === undefined) {
+          closeSync(openSync(path, "w"));
+        } else {
+          truncateSync(path, bytes);
+        }
       } catch (error) {
         throw fileFailure(error, "cannot create", path);
       }
-      return { path, pending: [], pendingBytes: 0, bytes: 0, records: 0, lengthsCrc: 0 };
+      return { path, pending: [], pendingBytes: 0, bytes, records, lengthsCrc };
     });
+  }
+
+  /** Whether files of these names hold at least what a saved state counts. */
+  static matches(paths: readonly string[], saved: ShardSetState): boolean {
+    return (
+      saved.shards.length === paths.length &&
+      paths.every((path, index) => {
+        const file = statSync(path, { throwIfNoEntry: false });
+        return file?.isFile() === true && file.size >= saved.shards[index]![0];
+      })
+    );
+  }
+
+  /** Writes what is still held back and tells how to go on from here. @throws ElectraError `ERR_ELECTRA_FILE` */
+  save(): ShardSetState {
+    return {
+      next: this.#next,
+      shards: this.finish().map(({ bytes, records, lengthsCrc }) => [bytes, records, lengthsCrc]),
+    };
   }
 
   /** Takes over one whole record, frame included. @throws ElectraError `ERR_ELECTRA_FILE`, for example on a full disk */
