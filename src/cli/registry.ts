@@ -41,6 +41,18 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/fill-mask.js"),
   },
   {
+    name: "score",
+    summary: "say how likely texts are, with Electric or a masked language model",
+    group: "Using a model:",
+    load: () => import("./commands/score.js"),
+  },
+  {
+    name: "rerank",
+    summary: "re-rank n-best lists by how likely their texts are",
+    group: "Using a model:",
+    load: () => import("./commands/rerank.js"),
+  },
+  {
     name: "inspect",
     summary: "say what a model, checkpoint, dataset or tensor file holds",
     group: "Using a model:",

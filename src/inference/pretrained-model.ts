@@ -6,6 +6,7 @@ import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "../checkpoint/hf-config.js"
 import type { HalfName } from "../checkpoint/hf-layout.js";
 import { loadWeights } from "../checkpoint/load-checkpoint.js";
 import { type ModelFolder, readModelConfig, resolveModelFolder } from "../checkpoint/model-folder.js";
+import type { JsonValue } from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
 import type { DeviceChoice, PretrainingModelConfig } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
@@ -19,6 +20,14 @@ export interface OpenModelOptions {
   /** Default `auto`. */
   readonly device?: DeviceChoice;
   readonly signal?: AbortSignal;
+}
+
+export interface OpenHalfOptions extends OpenModelOptions {
+  /**
+   * Positions of a text whose logits a generator can be asked for at once. They come back in arrays of so many slots a row,
+   * a vocabulary wide each, whether used or not. Default: as many as the model reads tokens.
+   */
+  readonly slots?: number;
 }
 
 /** Ids of the special tokens. */
@@ -49,6 +58,8 @@ export class PretrainedModel {
   readonly folder: string;
   /** Step of the checkpoint, where it is one of ours. */
   readonly step: number | undefined;
+  /** Resolved hyper-parameters of the training run, where the folder is of a checkpoint that says them. */
+  readonly hparams: Readonly<Record<string, JsonValue>> | undefined;
   /** Tokens that the model reads at once, [CLS] and [SEP] included: the length it was trained with, if that is known. */
   readonly maxLength: number;
 
@@ -60,6 +71,7 @@ export class PretrainedModel {
     this.special = parts.special;
     this.folder = parts.folder;
     this.step = parts.step;
+    this.hparams = parts.hparams;
     this.maxLength = parts.maxLength;
   }
 
@@ -70,16 +82,17 @@ export class PretrainedModel {
    * @throws ElectraError `ERR_ELECTRA_NO_MODEL`, `ERR_ELECTRA_MODEL_HALF` when the half is not there,
    *   `ERR_ELECTRA_MODEL_FORMAT`, `ERR_ELECTRA_VOCABULARY_…`, `ERR_ELECTRA_CHECKPOINT_MISMATCH`
    */
-  static async open(path: string, half: HalfName, options: OpenModelOptions = {}): Promise<PretrainedModel> {
+  static async open(path: string, half: HalfName, options: OpenHalfOptions = {}): Promise<PretrainedModel> {
     const found = await resolveModelFolder(path);
     const folder = halfFolder(found, half);
     const config = await readModelConfig(folder);
     checkConfig(config, folder, half);
     const { tokenizer, special } = await readTokenizer(folder, config.vocab_size);
-    const trained = await trainedLength(found, folder);
+    const hparams = await trainingHparams(found, folder);
+    const trained = trainedLength(hparams);
     const maxLength = Math.min(trained ?? config.max_position_embeddings, config.max_position_embeddings);
     const engine = await Engine.create({
-      model: modelConfig(config, half, special, maxLength),
+      model: modelConfig(config, half, special, maxLength, options.slots ?? maxLength),
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       ...(options.device === undefined ? {} : { device: options.device }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -91,7 +104,17 @@ export class PretrainedModel {
       throw error;
     }
     const step = found.checkpoint?.step;
-    return new PretrainedModel({ half, engine, tokenizer, config, special, folder, step, maxLength });
+    return new PretrainedModel({
+      half,
+      engine,
+      tokenizer,
+      config,
+      special,
+      folder,
+      step,
+      hparams,
+      maxLength,
+    });
   }
 
   async dispose(): Promise<void> {
@@ -196,11 +219,19 @@ async function readTokenizerSettings(
   return { lowerCase, stripAccents: fields.strip_accents === undefined || fields.strip_accents !== false };
 }
 
-/** `max_seq_length` of the training run: positions behind it have a table row, but were never trained. */
-async function trainedLength(found: ModelFolder, folder: string): Promise<number | undefined> {
+/** A half given by its own folder may lie in a checkpoint, which says how it was trained. */
+async function trainingHparams(
+  found: ModelFolder,
+  folder: string,
+): Promise<Readonly<Record<string, JsonValue>> | undefined> {
   const training =
     found.checkpoint?.training ?? (await readCompleteCheckpoint(dirname(folder)).catch(() => undefined));
-  const length = training?.hparams["max_seq_length"];
+  return training?.hparams;
+}
+
+/** `max_seq_length` of the training run: positions behind it have a table row, but were never trained. */
+function trainedLength(hparams: Readonly<Record<string, JsonValue>> | undefined): number | undefined {
+  const length = hparams?.["max_seq_length"];
   return typeof length === "number" && length >= 3 ? length : undefined;
 }
 
@@ -210,6 +241,7 @@ function modelConfig(
   half: HalfName,
   special: SpecialIds,
   maxLength: number,
+  slots: number,
 ): PretrainingModelConfig {
   const { model_type, architectures, layer_norm_eps, pad_token_id, ...shape } = config;
   return {
@@ -219,8 +251,7 @@ function modelConfig(
     discriminator: shape,
     mask_prob: 0.15,
     max_seq_length: maxLength,
-    // Every position may be asked for.
-    max_predictions_per_seq: maxLength,
+    max_predictions_per_seq: slots,
     cls_id: special.cls,
     sep_id: special.sep,
     mask_id: special.mask,

@@ -1,0 +1,201 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { Truth } from "../../electric/development-truth.js";
+import type { ParsedNBest } from "../../electric/nbest-format.js";
+import type { ScoringMethod } from "../../electric/open-text-scorer.js";
+import type { TextScorer } from "../../electric/text-scorer.js";
+import type { RerankMetric, TunedWeight } from "../../electric/tune-weight.js";
+import { ElectraError } from "../../errors.js";
+import { type CommandHandler, requireOptions } from "../command-module.js";
+import { type Output, shellQuote } from "../output.js";
+import { addRunOptions, type RunOptions } from "../run-options.js";
+
+interface Options extends RunOptions {
+  readonly model?: string;
+  readonly nbest?: string;
+  readonly weight?: number;
+  readonly devNbest?: string;
+  readonly devReferences?: string;
+  readonly metric: RerankMetric;
+  readonly normalize?: boolean;
+  readonly best?: boolean;
+  readonly maskedLm?: boolean;
+  readonly withinWord?: boolean;
+}
+
+export function define(command: Command): CommandHandler<Options> {
+  command
+    .option("--model <folder>", "run or checkpoint trained with electric_objective")
+    .option(
+      "--nbest <file>",
+      'the lists: {"id", "hypothesis", "score"} a line, or id ||| hypothesis ||| features ||| score',
+    )
+    .option("--weight <w>", "total = score + w · pseudo-log-likelihood", parseWeight)
+    .option("--normalize", "weigh the mean over a hypothesis's tokens instead of the sum")
+    .option("--best", "print the best hypothesis of each list alone")
+    .option("--masked-lm", "score with the masked language model of --model, a pass for every token")
+    .option("--within-word", "the same, with the later pieces of a token's word masked too")
+    .optionsGroup("Picking the weight:")
+    .addOption(new Option("--dev-nbest <file>", "pick the weight on these lists").conflicts("weight"))
+    .addOption(
+      new Option(
+        "--dev-references <file>",
+        'their truth: {"id", "reference"} or {"id", "chosen"} a line, id ||| reference, or plain lines',
+      ).conflicts("weight"),
+    )
+    .addOption(
+      new Option("--metric <name>", "what the weight is to improve")
+        .choices(["word-error-rate", "oracle-accuracy"])
+        .default("word-error-rate"),
+    );
+  addRunOptions(command).addHelpText(
+    "after",
+    [
+      "",
+      "Prints the lists in the form they came in, the best hypothesis first. Higher scores are better.",
+      "",
+      "Examples:",
+      "  $ npx electra-native rerank --model data/models/my-electric --nbest test.jsonl --weight 0.3 --best",
+      "  $ npx electra-native rerank --model data/models/my-electric --nbest test.nbest --dev-nbest dev.nbest --dev-references dev.txt",
+    ].join("\n"),
+  );
+  return async ({ output, signal }, options) => {
+    const { model: path, nbest, weight, devNbest, devReferences } = options;
+    requireOptions({ "--model": path, "--nbest": nbest });
+    if (weight === undefined) checkDevelopment(devNbest, devReferences);
+    const [{ openTextScorer }, { scoreNBest }, { rerank }, { formatNBest }, { refusePrecision }] =
+      await Promise.all([
+        import("../../electric/open-text-scorer.js"),
+        import("../../electric/score-nbest.js"),
+        import("../../electric/rerank.js"),
+        import("../../electric/nbest-format.js"),
+        import("../precision.js"),
+      ]);
+    refusePrecision(options.precision);
+    // All files are read before the model is opened: what is wrong with them shows at once.
+    const { lists, format } = await readNBest(nbest!);
+    const development = weight === undefined ? await readDevelopment(devNbest!, devReferences!) : undefined;
+    const method: ScoringMethod = options.withinWord
+      ? "masked-lm-within-word"
+      : options.maskedLm
+        ? "masked-lm"
+        : "electric";
+    const { scorer, warning } = await openTextScorer(path!, {
+      method,
+      device: options.device,
+      signal,
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+    });
+    let chosen: number;
+    try {
+      if (warning !== undefined) output.warn(warning);
+      const tuned =
+        development === undefined ? undefined : await tune(development, scorer, options, signal, output);
+      chosen = tuned?.weight ?? weight!;
+      const ranked = rerank(await scoreNBest(lists, scorer, { signal }), {
+        weight: chosen,
+        normalize: options.normalize === true,
+      });
+      const document = {
+        model: path,
+        step: scorer.model.step ?? null,
+        method,
+        weight: chosen,
+        normalize: options.normalize === true,
+        tuning: tuned ?? null,
+        lists: ranked.map(({ id, entries }) => ({
+          id,
+          entries: entries.map(({ hypothesis, score, likelihood, total }) => ({
+            hypothesis,
+            score,
+            pseudo_log_likelihood: likelihood.score,
+            mean: likelihood.mean,
+            total,
+          })),
+        })),
+      };
+      const text = options.best
+        ? ranked.map(({ entries }) => `${entries[0]!.hypothesis}\n`).join("")
+        : formatNBest(ranked, format);
+      output.result(document, text);
+    } finally {
+      await scorer.dispose();
+    }
+    const model = shellQuote(path!);
+    output.next(
+      weight === undefined
+        ? `npx electra-native rerank --model ${model} --nbest other.jsonl --weight ${chosen}${options.normalize ? " --normalize" : ""}`
+        : `npx electra-native rerank --model ${model} --nbest ${shellQuote(nbest!)} --dev-nbest dev.jsonl --dev-references dev.txt`,
+    );
+    return 0;
+  };
+}
+
+function checkDevelopment(nbest: string | undefined, references: string | undefined): void {
+  if (nbest !== undefined && references !== undefined) return;
+  throw new ElectraError("ERR_ELECTRA_USAGE", "no weight was given, and not all that picking one needs", {
+    hint: "Give --weight, or --dev-nbest with --dev-references.",
+    exitCode: 2,
+  });
+}
+
+interface Development {
+  readonly lists: ParsedNBest["lists"];
+  readonly truths: readonly Truth[];
+}
+
+async function readDevelopment(nbest: string, references: string): Promise<Development> {
+  const [{ lists }, { parseTruth }, text] = await Promise.all([
+    readNBest(nbest),
+    import("../../electric/development-truth.js"),
+    readWhole(references),
+  ]);
+  return { lists, truths: parseTruth(text, references, lists) };
+}
+
+async function readNBest(path: string): Promise<ParsedNBest> {
+  const { parseNBest } = await import("../../electric/nbest-format.js");
+  return parseNBest(await readWhole(path), path);
+}
+
+async function readWhole(path: string): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  return await readFile(path, "utf8").catch((error: unknown) => {
+    throw new ElectraError("ERR_ELECTRA_FILE", `cannot read ${path}: ${(error as Error).message}`, {
+      hint: "Check the path.",
+      cause: error,
+      exitCode: 2,
+    });
+  });
+}
+
+async function tune(
+  { lists, truths }: Development,
+  scorer: TextScorer,
+  { metric, normalize }: Options,
+  signal: AbortSignal,
+  output: Output,
+): Promise<TunedWeight> {
+  const [{ scoreNBest }, { tuneWeight }] = await Promise.all([
+    import("../../electric/score-nbest.js"),
+    import("../../electric/tune-weight.js"),
+  ]);
+  const scored = await scoreNBest(lists, scorer, { signal });
+  const tuned = tuneWeight(
+    scored.map((list, index) => ({ list, truth: truths[index]! })),
+    { metric, normalize: normalize === true },
+  );
+  const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
+  output.talk(
+    `weight ${tuned.weight}: ${metric.replaceAll("-", " ")} ${percent(tuned.value)} on ${lists.length} development lists; ` +
+      `${percent(tuned.baseline)} without it, ${percent(tuned.oracle)} at best`,
+  );
+  return tuned;
+}
+
+function parseWeight(text: string): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (!(value >= 0 && value < Number.POSITIVE_INFINITY)) {
+    throw new InvalidArgumentError("Give a number of at least 0.");
+  }
+  return value;
+}
