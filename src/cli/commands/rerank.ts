@@ -159,13 +159,22 @@ async function readNBest(path: string): Promise<ParsedNBest> {
 
 async function readWhole(path: string): Promise<string> {
   const { readFile } = await import("node:fs/promises");
-  return await readFile(path, "utf8").catch((error: unknown) => {
+  const bytes = await readFile(path).catch((error: unknown) => {
     throw new ElectraError("ERR_ELECTRA_FILE", `cannot read ${path}: ${(error as Error).message}`, {
       hint: "Check the path.",
       cause: error,
       exitCode: 2,
     });
   });
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new ElectraError("ERR_ELECTRA_TEXT", `${path} is not valid UTF-8`, {
+      hint: "Convert it, for instance with iconv -t UTF-8.",
+      cause: error,
+      exitCode: 2,
+    });
+  }
 }
 
 async function tune(

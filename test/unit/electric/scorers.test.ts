@@ -196,6 +196,10 @@ describeWithAddon("scoring with Electric", () => {
       stderr: expect.stringContaining("Give --weight"),
     });
     expect((await runCli(...common, "--weight", "-1")).code).toBe(2);
+    await writeFile(nbest, Uint8Array.of(0xe9));
+    expect((await runCli(...common, "--weight", "1")).stderr).toContain(`${nbest} is not valid UTF-8`);
+    await writeFile(nbest, "u ||| the cat\n");
+    expect((await runCli(...common, "--weight", "1")).stderr).toContain(`${nbest}:1: 2 fields between bars`);
   });
 });
 
