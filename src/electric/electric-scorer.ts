@@ -34,7 +34,18 @@ export class ElectricScorer implements TextScorer {
    *   opening a model throws
    */
   static async open(path: string, options: OpenModelOptions = {}): Promise<ElectricScorer> {
-    const model = await PretrainedModel.open(path, "discriminator", options);
+    const model = await PretrainedModel.open(path, "discriminator", options).catch((error: unknown) => {
+      if (!(error instanceof ElectraError && error.code === "ERR_ELECTRA_MODEL_HALF")) throw error;
+      throw new ElectraError(
+        "ERR_ELECTRA_MODEL_HALF",
+        `${path} holds no discriminator, which gives the energies`,
+        {
+          hint: "Give a run trained with electric_objective, or score with the masked language model (--masked-lm).",
+          cause: error,
+          exitCode: 2,
+        },
+      );
+    });
     const electric = model.hparams?.["electric_objective"];
     if (electric !== undefined && electric !== true) {
       await model.dispose();

@@ -1,16 +1,15 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Truth } from "../../electric/development-truth.js";
 import type { ParsedNBest } from "../../electric/nbest-format.js";
-import type { ScoringMethod } from "../../electric/open-text-scorer.js";
 import type { TextScorer } from "../../electric/text-scorer.js";
 import type { RerankMetric, TunedWeight } from "../../electric/tune-weight.js";
 import { ElectraError } from "../../errors.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { type Output, shellQuote } from "../output.js";
 import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addScoringOptions, type ScoringOptions, scoringFlags, scoringMethod } from "../scoring-options.js";
 
-interface Options extends RunOptions {
-  readonly model?: string;
+interface Options extends RunOptions, ScoringOptions {
   readonly nbest?: string;
   readonly weight?: number;
   readonly devNbest?: string;
@@ -18,13 +17,10 @@ interface Options extends RunOptions {
   readonly metric: RerankMetric;
   readonly normalize?: boolean;
   readonly best?: boolean;
-  readonly maskedLm?: boolean;
-  readonly withinWord?: boolean;
 }
 
 export function define(command: Command): CommandHandler<Options> {
-  command
-    .option("--model <folder>", "run or checkpoint trained with electric_objective")
+  addScoringOptions(command)
     .option(
       "--nbest <file>",
       'the lists: {"id", "hypothesis", "score"} a line, or id ||| hypothesis ||| features ||| score',
@@ -32,8 +28,6 @@ export function define(command: Command): CommandHandler<Options> {
     .option("--weight <w>", "total = score + w · pseudo-log-likelihood", parseWeight)
     .option("--normalize", "weigh the mean over a hypothesis's tokens instead of the sum")
     .option("--best", "print the best hypothesis of each list alone")
-    .option("--masked-lm", "score with the masked language model of --model, a pass for every token")
-    .option("--within-word", "the same, with the later pieces of a token's word masked too")
     .optionsGroup("Picking the weight:")
     .addOption(new Option("--dev-nbest <file>", "pick the weight on these lists").conflicts("weight"))
     .addOption(
@@ -74,11 +68,7 @@ export function define(command: Command): CommandHandler<Options> {
     // All files are read before the model is opened: what is wrong with them shows at once.
     const { lists, format } = await readNBest(nbest!);
     const development = weight === undefined ? await readDevelopment(devNbest!, devReferences!) : undefined;
-    const method: ScoringMethod = options.withinWord
-      ? "masked-lm-within-word"
-      : options.maskedLm
-        ? "masked-lm"
-        : "electric";
+    const method = scoringMethod(options);
     const { scorer, warning } = await openTextScorer(path!, {
       method,
       device: options.device,
@@ -120,7 +110,7 @@ export function define(command: Command): CommandHandler<Options> {
     } finally {
       await scorer.dispose();
     }
-    const model = shellQuote(path!);
+    const model = shellQuote(path!) + scoringFlags(options);
     output.next(
       weight === undefined
         ? `npx electra-native rerank --model ${model} --nbest other.jsonl --weight ${chosen}${options.normalize ? " --normalize" : ""}`

@@ -1,25 +1,19 @@
 import type { Command } from "commander";
-import type { ScoringMethod } from "../../electric/open-text-scorer.js";
 import type { ScoredText } from "../../electric/text-scorer.js";
 import type { TextLine } from "../../inference/text-lines.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { shellQuote } from "../output.js";
 import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addScoringOptions, type ScoringOptions, scoringFlags, scoringMethod } from "../scoring-options.js";
 
-interface Options extends RunOptions {
-  readonly model?: string;
-  readonly maskedLm?: boolean;
-  readonly withinWord?: boolean;
+interface Options extends RunOptions, ScoringOptions {
   readonly mean?: boolean;
   readonly perToken?: boolean;
 }
 
 export function define(command: Command): CommandHandler<Options> {
-  command
-    .argument("[files...]", "text files, one text a line; - or none: standard input")
-    .option("--model <folder>", "run or checkpoint trained with electric_objective")
-    .option("--masked-lm", "score with the masked language model of --model, a pass for every token")
-    .option("--within-word", "the same, with the later pieces of a token's word masked too")
+  command.argument("[files...]", "text files, one text a line; - or none: standard input");
+  addScoringOptions(command)
     .option("--mean", "print the mean over a text's tokens instead of the sum")
     .option("--per-token", "add a column with every token's score");
   addRunOptions(command).addHelpText(
@@ -41,11 +35,7 @@ export function define(command: Command): CommandHandler<Options> {
       import("../precision.js"),
     ]);
     refusePrecision(options.precision);
-    const method: ScoringMethod = options.withinWord
-      ? "masked-lm-within-word"
-      : options.maskedLm
-        ? "masked-lm"
-        : "electric";
+    const method = scoringMethod(options);
     const { scorer, warning } = await openTextScorer(options.model!, {
       method,
       device: options.device,
@@ -77,7 +67,7 @@ export function define(command: Command): CommandHandler<Options> {
       await scorer.dispose();
     }
     output.next(
-      `npx electra-native rerank --model ${shellQuote(options.model!)} --nbest nbest.jsonl --weight 0.5`,
+      `npx electra-native rerank --model ${shellQuote(options.model!)}${scoringFlags(options)} --nbest nbest.jsonl --weight 0.5`,
     );
     return 0;
   };

@@ -268,6 +268,24 @@ describeWithAddon("scoring with a masked language model", () => {
     }
   });
 
+  it("is what the score command uses when told, and without a discriminator it says so", async () => {
+    const generator = join(saved.runDir, "checkpoint-7", "generator");
+    const file = join(saved.runDir, "lines.txt");
+    await writeFile(file, "the caz\n");
+    for (const [flag, withinWordLeftToRight] of [
+      ["--masked-lm", false],
+      ["--within-word", true],
+    ] as const) {
+      await using scorer = await MaskedLmScorer.open(generator, { threads: 1, withinWordLeftToRight });
+      const [found] = await scorer.score(["the caz"]);
+      const result = await runCli("score", "--model", generator, "--threads", "1", flag, "--mean", file);
+      expect(result.stdout).toBe(`${found!.mean.toFixed(4)}\tthe caz\n`);
+      expect(result.stderr).toContain(`/generator ${flag} --nbest`);
+    }
+    const refused = await runCli("score", "--model", generator, file);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining("--masked-lm") });
+  });
+
   it("refuses Electric's generator of two towers", async () => {
     const electric = await saveElectric({ electric_objective: true });
     await electric.engine.dispose();
