@@ -23,6 +23,12 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/build-dataset.js"),
   },
   {
+    name: "build-openwebtext",
+    summary: "turn OpenWebText's archives into pre-training records",
+    group: "Data:",
+    load: () => import("./commands/build-openwebtext.js"),
+  },
+  {
     name: "pretrain",
     summary: "pre-train a model, continue one, or evaluate it",
     group: "Training:",

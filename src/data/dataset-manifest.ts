@@ -69,13 +69,15 @@ export interface ClaimedFolder {
 }
 
 /**
- * Makes the output folder, or makes sure that it is empty or a dataset of ours, and removes what an interrupted build left.
+ * Makes the output folder, or makes sure that it is empty or a dataset of ours, and removes what an interrupted build left
+ * (unless `keepPartials` asks to keep it).
  *
  * @throws ElectraError `ERR_ELECTRA_OUTPUT_FOLDER` for a folder that holds anything else: nothing of it is touched
  */
 export async function claimFolder(
   folder: string,
   settings: Readonly<Record<string, unknown>>,
+  options: { readonly keepPartials?: boolean } = {},
 ): Promise<ClaimedFolder> {
   let created: string | undefined;
   let names: string[];
@@ -95,7 +97,7 @@ export async function claimFolder(
       );
     }
     await writeManifest(folder, { status: "building", settings });
-  } else {
+  } else if (options.keepPartials !== true) {
     await removePartials(folder);
   }
   return { created, previous };

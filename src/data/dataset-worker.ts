@@ -1,12 +1,12 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { ElectraError } from "../errors.js";
 import type { DatasetCounts } from "./dataset-counts.js";
-import { type DatasetJob, type DatasetJobResult, runDatasetJob } from "./dataset-job.js";
+import { type AnyJob, type AnyJobResult, runJob } from "./run-job.js";
 
 /** What a dataset worker tells the main thread. Errors cross as plain data: a clone would lose their class. */
 export type DatasetWorkerMessage =
   | { readonly kind: "progress"; readonly counts: DatasetCounts }
-  | { readonly kind: "done"; readonly result: DatasetJobResult }
+  | { readonly kind: "done"; readonly result: AnyJobResult }
   | {
       readonly kind: "failed";
       readonly message: string;
@@ -23,7 +23,7 @@ async function main(port: NonNullable<typeof parentPort>): Promise<void> {
   const post = (message: DatasetWorkerMessage): void => port.postMessage(message);
   let last = Date.now();
   try {
-    const result = await runDatasetJob(workerData as DatasetJob, {
+    const result = await runJob(workerData as AnyJob, {
       onProgress: (counts) => {
         const now = Date.now();
         if (now - last >= progressInterval) {

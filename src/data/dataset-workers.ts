@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { ElectraError } from "../errors.js";
 import type { DatasetCounts } from "./dataset-counts.js";
-import { type DatasetJob, type DatasetJobResult, runDatasetJob } from "./dataset-job.js";
 import type { DatasetWorkerMessage } from "./dataset-worker.js";
+import { type AnyJob, type AnyJobResult, runJob } from "./run-job.js";
 
 /** Options of {@link runDatasetJobs}. */
 export interface RunDatasetJobsOptions {
@@ -15,18 +15,18 @@ export interface RunDatasetJobsOptions {
  * Runs all jobs, each in a worker thread of its own; a single job runs in this thread. The first failure stops the others.
  */
 export async function runDatasetJobs(
-  jobs: readonly DatasetJob[],
+  jobs: readonly AnyJob[],
   options: RunDatasetJobsOptions = {},
-): Promise<readonly DatasetJobResult[]> {
+): Promise<readonly AnyJobResult[]> {
   const script = new URL("./dataset-worker.js", import.meta.url);
   // Node 20 cannot load TypeScript in a worker. When this module runs from its TypeScript source (under a test runner)
   // there is no compiled worker beside it, and the jobs run one after another in this thread: jobs are independent and
   // deterministic, so the files are the same.
   if (jobs.length === 1 || !existsSync(script)) {
-    const results: DatasetJobResult[] = [];
+    const results: AnyJobResult[] = [];
     for (const [index, job] of jobs.entries()) {
       results.push(
-        await runDatasetJob(job, {
+        await runJob(job, {
           ...(options.signal === undefined ? {} : { signal: options.signal }),
           onProgress: (counts) => options.onProgress?.(index, counts),
         }),
@@ -48,11 +48,7 @@ export async function runDatasetJobs(
   }
 }
 
-function workerResult(
-  worker: Worker,
-  index: number,
-  options: RunDatasetJobsOptions,
-): Promise<DatasetJobResult> {
+function workerResult(worker: Worker, index: number, options: RunDatasetJobsOptions): Promise<AnyJobResult> {
   return new Promise((resolve, reject) => {
     const { signal } = options;
     const onAbort = (): void => reject(signal?.reason);

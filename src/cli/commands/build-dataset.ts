@@ -1,4 +1,3 @@
-import { basename, dirname, resolve } from "node:path";
 import type { Command } from "commander";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { addLowerCaseOptions, type LowerCaseOptions } from "../lower-case-options.js";
@@ -8,7 +7,8 @@ import {
   parseNonNegativeInteger,
   parsePositiveInteger,
 } from "../option-parsers.js";
-import { formatListing, shellQuote } from "../output.js";
+import { formatListing } from "../output.js";
+import { pretrainCommand } from "../pretrain-command.js";
 import { jsonOption } from "../run-options.js";
 
 interface Options extends LowerCaseOptions {
@@ -106,17 +106,4 @@ export function define(command: Command): CommandHandler<Options> {
     output.next(pretrainCommand(outputDir!, vocabFile!, options.maxSeqLength));
     return 0;
   };
-}
-
-/** Pre-training finds records and vocabulary by itself where the reference has them. */
-function pretrainCommand(outputDir: string, vocabFile: string, maxSeqLength: number): string {
-  const dataDir = dirname(outputDir);
-  const hparams: Record<string, unknown> = {};
-  if (maxSeqLength !== 128) hparams["max_seq_length"] = maxSeqLength;
-  if (basename(outputDir) !== "pretrain_tfrecords") {
-    hparams["pretrain_tfrecords"] = `${outputDir}/pretrain_data.tfrecord*`;
-  }
-  if (resolve(vocabFile) !== resolve(dataDir, "vocab.txt")) hparams["vocab_file"] = vocabFile;
-  const given = Object.keys(hparams).length === 0 ? "" : ` --hparams ${shellQuote(JSON.stringify(hparams))}`;
-  return `npx electra-native pretrain --data-dir ${shellQuote(dataDir)} --model-name electra-small${given}`;
 }
