@@ -69,6 +69,7 @@ PackedBatch pack_batch(const HostBatch& batch, const PretrainingConfig& config, 
   PackedBatch packed;
   packed.rows = batch.rows;
   packed.pitch = config.max_seq_length;
+  packed.slots_per_row = config.max_predictions_per_seq;
   packed.offsets.push_back(0);
   packed.slot_offsets.push_back(0);
   const int32_t vocabulary = config.discriminator.vocab_size, types = config.discriminator.type_vocab_size;

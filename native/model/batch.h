@@ -49,7 +49,8 @@ struct PackedBatch {
   int64_t tokens = 0;       ///< tokens in the stream
   int64_t real_tokens = 0;  ///< without padding
   int64_t slots = 0;
-  int64_t candidates = 0;  ///< Σ over rows of tokens that may be corrupted
+  int32_t slots_per_row = 0;  ///< N of the [B, N] arrays that results come back in
+  int64_t candidates = 0;     ///< Σ over rows of tokens that may be corrupted
   std::vector<int32_t> ids, segments, token_row, token_position, offsets, valid, global_row, slot_offsets;
   std::vector<float> token_weights, cloze_weights;
   std::vector<uint8_t> keeps_id;

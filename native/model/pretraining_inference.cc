@@ -44,6 +44,7 @@ void PretrainingModel::Implementation::run_forward(const HostBatch& batch, const
     packed.slot_offsets.push_back(static_cast<int32_t>(slot_token.size()));
   }
   packed.slots = static_cast<int64_t>(slot_token.size());
+  packed.slots_per_row = wanted;
   const int32_t slots_now = static_cast<int32_t>(packed.slots);
   operators.upload(device.actual + 1, &slots_now, sizeof(int32_t));
   if (!slot_token.empty())

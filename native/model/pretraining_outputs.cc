@@ -12,7 +12,7 @@ HostArray PretrainingModel::Implementation::slots_to_host(const PackedBatch& pac
                                                           const float* values) const {
   std::vector<float> flat(static_cast<size_t>(packed.slots));
   operators.download(flat.data(), values, flat.size() * sizeof(float));
-  const int32_t n = config.max_predictions_per_seq;
+  const int32_t n = packed.slots_per_row;
   HostArray array;
   array.shape = {packed.rows, n};
   array.f32.assign(static_cast<size_t>(packed.rows) * static_cast<size_t>(n), 0.0f);
@@ -26,7 +26,7 @@ HostArray PretrainingModel::Implementation::slots_to_host(const PackedBatch& pac
                                                           const int32_t* values) const {
   std::vector<int32_t> flat(static_cast<size_t>(packed.slots));
   operators.download(flat.data(), values, flat.size() * sizeof(int32_t));
-  const int32_t n = config.max_predictions_per_seq;
+  const int32_t n = packed.slots_per_row;
   HostArray array;
   array.shape = {packed.rows, n};
   array.i32.assign(static_cast<size_t>(packed.rows) * static_cast<size_t>(n), 0);
@@ -72,7 +72,7 @@ void PretrainingModel::Implementation::collect_language_model(const StepContext&
     operators.release(logits);
   }
   if (slot_values) {
-    const int64_t n = config.max_predictions_per_seq;
+    const int64_t n = packed.slots_per_row;
     HostArray loss, best, z;
     loss.shape = best.shape = {packed.rows, n};
     z.shape = {packed.rows, n, vocabulary};
