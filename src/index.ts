@@ -12,6 +12,7 @@ export { SafetensorsReader, writeSafetensors } from "./checkpoint/safetensors.js
 export { type Batch as LoadedBatch, BatchLoader } from "./data/batch-loader.js";
 export { buildVocabulary } from "./data/build-vocabulary.js";
 export { buildDataset } from "./data/dataset-builder.js";
+export { buildOpenWebText } from "./data/openwebtext-builder.js";
 export { RecordDataset } from "./data/record-dataset.js";
 export { splitRecords } from "./data/record-split.js";
 export { ElectricScorer } from "./electric/electric-scorer.js";

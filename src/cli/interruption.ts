@@ -5,6 +5,12 @@ import type { Output } from "./output.js";
 const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 /**
+ * One Ctrl-C can arrive twice: from the terminal, which signals the whole process group, and from `npx`, which passes
+ * it on; `timeout` does the same with SIGTERM. So a signal that follows this soon is not a second wish.
+ */
+const ECHO_MILLISECONDS = 500;
+
+/**
  * Turns SIGINT and SIGTERM into an abort signal: the first lets the command finish its step, save and leave,
  * the second ends the process at once.
  */
@@ -14,6 +20,7 @@ export class Interruption {
   readonly #output: Output;
   readonly #listeners: readonly (readonly [keyof typeof EXIT_CODES, () => void])[];
   #received: keyof typeof EXIT_CODES | undefined;
+  #receivedAt = 0;
 
   constructor(io: Pick<CliIo, "signals" | "exit">, output: Output) {
     this.#io = io;
@@ -43,10 +50,11 @@ export class Interruption {
 
   #receive(name: keyof typeof EXIT_CODES): void {
     if (this.#received !== undefined) {
-      this.#io.exit(EXIT_CODES[name]);
+      if (performance.now() - this.#receivedAt > ECHO_MILLISECONDS) this.#io.exit(EXIT_CODES[name]);
       return;
     }
     this.#received = name;
+    this.#receivedAt = performance.now();
     this.#output.talk(`${name}: finishing what is under way; once more stops at once`);
     this.#controller.abort(new ElectraError("ERR_ELECTRA_INTERRUPTED", `stopped by ${name}`));
   }

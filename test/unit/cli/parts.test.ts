@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { examineNode } from "../../../src/cli/doctor/examine.js";
 import { describeFailure } from "../../../src/cli/failure.js";
 import { Interruption } from "../../../src/cli/interruption.js";
@@ -58,6 +58,7 @@ describe("a signal", () => {
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const)("%s asks to finish first and ends the process with %i when it comes again", (name, code) => {
+    const clock = vi.spyOn(performance, "now").mockReturnValue(performance.timeOrigin);
     const io = fakeIo();
     const interruption = new Interruption(io, new Output(io, false));
     expect([interruption.signal.aborted, interruption.exitCode]).toEqual([false, undefined]);
@@ -65,10 +66,15 @@ describe("a signal", () => {
     expect([interruption.signal.aborted, interruption.exitCode, io.exits]).toEqual([true, code, []]);
     expect(io.text("stderr")).toMatch(new RegExp(`^${name}: finishing`));
     expect(io.text("stdout")).toBe("");
+    // The same key press, passed on by npx: no second wish.
+    io.signals.emit(name);
+    expect(io.exits).toEqual([]);
+    clock.mockReturnValue(performance.timeOrigin + 501);
     io.signals.emit(name);
     expect(io.exits).toEqual([code]);
     interruption.dispose();
     expect(io.signals.listenerCount(name)).toBe(0);
+    clock.mockRestore();
   });
 
   it("is told apart from a failure that came while stopping", () => {
