@@ -1,5 +1,5 @@
 // Runs every kind of test and ends with `N passed, N failed, N skipped`, the reason of each skip before it.
-//   node scripts/run-all-tests.mjs [stage …]     stages: types unit native golden e2e
+//   node scripts/run-all-tests.mjs [stage …]     stages: lint types unit native golden e2e
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -84,6 +84,7 @@ async function runNative() {
 }
 
 const stages = {
+  lint: () => runCheck([join(root, "node_modules", "@biomejs", "biome", "bin", "biome"), "check", "."]),
   types: () => runCheck([join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.test.json"]),
   unit: () => runVitest("test/unit"),
   native: runNative,

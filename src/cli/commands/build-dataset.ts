@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type CommandHandler, requireOptions } from "../command-module.js";
+import { datasetRows } from "../dataset-listing.js";
 import { addLowerCaseOptions, type LowerCaseOptions } from "../lower-case-options.js";
 import {
   parseBoolean,
@@ -68,7 +69,6 @@ export function define(command: Command): CommandHandler<Options> {
     }).finally(() => progress.stop());
 
     for (const { message, hint } of report.warnings) output.warn(message, hint);
-    const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
     output.result(
       {
         output_dir: report.outputDir,
@@ -87,21 +87,7 @@ export function define(command: Command): CommandHandler<Options> {
         warnings: report.warnings,
         seconds: report.seconds,
       },
-      formatListing([
-        ["dataset", report.outputDir],
-        ["documents", `${report.documents}, ${report.sentences} sentences`],
-        ["examples", `${report.examples} of ${options.maxSeqLength} tokens at most`],
-        ...(options.heldOutFraction > 0
-          ? ([
-              ["held out", `${report.heldOutExamples} examples of ${report.heldOutDocuments} documents`],
-            ] as const)
-          : []),
-        [
-          "tokens",
-          `${report.tokens}, ${percent(report.unknownRate)} [UNK], ${percent(report.discardedRate)} discarded`,
-        ],
-        ["time", `${report.seconds.toFixed(1)} s`],
-      ]),
+      formatListing([["dataset", report.outputDir], ...datasetRows(report, options)]),
     );
     output.next(pretrainCommand(outputDir!, vocabFile!, options.maxSeqLength));
     return 0;

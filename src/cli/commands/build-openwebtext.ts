@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { type CommandHandler, requireOptions } from "../command-module.js";
+import { datasetRows } from "../dataset-listing.js";
 import { addLowerCaseOptions, type LowerCaseOptions } from "../lower-case-options.js";
 import {
   parseBoolean,
@@ -71,7 +72,6 @@ export function define(command: Command): CommandHandler<Options> {
 
     for (const { message, hint } of report.warnings) output.warn(message, hint);
     for (const { reason } of report.brokenArchives) output.talk(`left out: ${reason}`);
-    const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
     output.result(
       {
         output_dir: report.outputDir,
@@ -99,18 +99,7 @@ export function define(command: Command): CommandHandler<Options> {
           "archives",
           `${report.filesRead}, ${report.brokenArchives.length} of them broken${report.resumedArchives > 0 ? `, ${report.resumedArchives} read before the interruption` : ""}`,
         ],
-        ["documents", `${report.documents}, ${report.sentences} sentences`],
-        ["examples", `${report.examples} of ${options.maxSeqLength} tokens at most`],
-        ...(options.heldOutFraction > 0
-          ? ([
-              ["held out", `${report.heldOutExamples} examples of ${report.heldOutDocuments} documents`],
-            ] as const)
-          : []),
-        [
-          "tokens",
-          `${report.tokens}, ${percent(report.unknownRate)} [UNK], ${percent(report.discardedRate)} discarded`,
-        ],
-        ["time", `${report.seconds.toFixed(1)} s`],
+        ...datasetRows(report, options),
       ]),
     );
     output.next(pretrainCommand(report.outputDir, join(dataDir!, "vocab.txt"), options.maxSeqLength));
