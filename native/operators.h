@@ -551,14 +551,28 @@ class Operators {
   /// Bytes held by the workspace.
   virtual size_t workspace_bytes() const = 0;
 
-  /// Brackets one step whose shapes have this key. True: the work was recorded before and has been replayed;
-  /// the caller then skips to end_step(). The CPU always returns false.
-  virtual bool begin_step(uint64_t shape_key) = 0;
-  virtual void end_step() = 0;
+  /// Bytes that reserve(capacity) would make the workspace hold.
+  virtual size_t workspace_bytes_for(const Capacity& capacity) const = 0;
+  /// Bytes that allocate() could still hand out; −1 when the device does not say.
+  virtual int64_t memory_available() const = 0;
 
-  /// Bytes of the compute form of a [rows, cols] weight; 0 when the master is used directly.
-  virtual size_t weight_bytes(int64_t rows, int64_t cols) const = 0;
-  virtual void refresh_weight(const Weight& weight) = 0;
+  /// Brackets one step: everything the device does between the uploads before it and the downloads after it.
+  /// Steps of one key make the same calls with the same arguments; only the contents of memory differ. True:
+  /// the work was recorded before and has been replayed; the caller then goes straight to end_step(). Neither
+  /// upload() nor download() nor allocate() is called inside. abandon_step() instead of end_step() after a
+  /// failure. The CPU always returns false.
+  virtual bool begin_step(uint64_t key) = 0;
+  virtual void end_step() = 0;
+  virtual void abandon_step() = 0;
+
+  /// Tells of a stretch of master parameters (a model's flat buffer, or one matrix), so that the device can
+  /// keep a compute form of it (CUDA: bf16), found again by address. refresh_parameters() brings the compute
+  /// form up to date after the masters were written; adam_update() does that by itself for its own buffer.
+  virtual void bind_parameters(const float* masters, int64_t size) = 0;
+  virtual void refresh_parameters(const float* masters) = 0;
+  virtual void unbind_parameters(const float* masters) = 0;
+  /// Bytes of the compute form of `size` parameters; 0 where the masters are used as they are.
+  virtual size_t compute_form_bytes(int64_t size) const = 0;
 
   virtual void embedding_forward(const EmbeddingForward&) = 0;
   virtual void embedding_backward(const EmbeddingBackward&) = 0;

@@ -81,11 +81,10 @@ struct Dropout {
 };
 
 /// A matrix of parameters. `master` is f32, row-major [rows, cols], `stride` apart; a linear layer's weight
-/// is [in, out] as in TensorFlow. `compute` is the device's own form of it (packed panels, bf16), refreshed
-/// by refresh_weight after an update; null means that the master is used as it is.
+/// is [in, out] as in TensorFlow. A device that computes in another form (bf16) finds that form by the
+/// master's address (Operators::bind_parameters).
 struct Weight {
   const float* master = nullptr;
-  void* compute = nullptr;
   int64_t rows = 0;
   int64_t cols = 0;
   int64_t stride = 0;

@@ -241,8 +241,8 @@ Napi::Value PretrainingSession::train_step(const Napi::CallbackInfo& info) {
       const Stopwatch watch;
       call->options.abort = &abort;
       call->options.accumulate = false;
-      call->result = state->ready().forward_backward(call->copy.batch, call->options, call->wanted());
-      *update = state->ready().optimizer_step(optimizer);
+      call->result = state->ready().train_step(call->copy.batch, call->options, optimizer, update.get(),
+                                               call->wanted());
       call->seconds = watch.seconds();
       require_finite(*update, call->options.step);
     };

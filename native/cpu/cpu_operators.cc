@@ -85,20 +85,25 @@ void CpuOperators::zero(void* device, size_t bytes) {
   });
 }
 
-void CpuOperators::reserve(const Capacity& capacity) {
+WorkspaceNeeds CpuOperators::needs_of(const Capacity& capacity) {
   const WorkspaceNeeds needs[] = {
       linear_needs(capacity),    language_model_head_needs(capacity), optimizer_needs(capacity),
       embedding_needs(capacity), layer_norm_needs(capacity),          attention_needs(capacity),
       rows_needs(capacity),      corruption_needs(capacity),          losses_needs(capacity),
       ragged_needs(capacity),
   };
-  size_t shared = 0, worker = 0;
+  WorkspaceNeeds most;
   for (const WorkspaceNeeds& need : needs) {
-    shared = std::max(shared, need.shared_floats);
-    worker = std::max(worker, need.worker_floats);
+    most.shared_floats = std::max(most.shared_floats, need.shared_floats);
+    most.worker_floats = std::max(most.worker_floats, need.worker_floats);
   }
+  most.worker_floats = rounded(most.worker_floats * sizeof(float)) / sizeof(float);
+  return most;
+}
+
+void CpuOperators::reserve(const Capacity& capacity) {
+  const auto [shared, worker] = needs_of(capacity);
   Workspace& w = *workspace_;
-  worker = rounded(worker * sizeof(float)) / sizeof(float);
   // Never smaller than before: an operator of an earlier, larger shape must still find its scratch.
   if (shared > w.shared_floats) {
     w.shared.reset();
@@ -121,9 +126,10 @@ size_t CpuOperators::workspace_bytes() const {
          sizeof(float);
 }
 
-size_t CpuOperators::weight_bytes(int64_t, int64_t) const { return 0; }
-
-void CpuOperators::refresh_weight(const Weight&) {}
+size_t CpuOperators::workspace_bytes_for(const Capacity& capacity) const {
+  const auto [shared, worker] = needs_of(capacity);
+  return (shared + worker * static_cast<size_t>(pool_.threads())) * sizeof(float);
+}
 
 float* CpuOperators::scratch(size_t floats) {
   if (floats > workspace_->shared_floats)

@@ -10,6 +10,7 @@
 #include "gemm.h"
 #include "kernel_table.h"
 #include "thread_pool.h"
+#include "workspace_needs.h"
 
 namespace electra::cpu {
 
@@ -34,10 +35,15 @@ class CpuOperators final : public Operators {
   void synchronize() override {}
   void reserve(const Capacity& capacity) override;
   size_t workspace_bytes() const override;
+  size_t workspace_bytes_for(const Capacity& capacity) const override;
+  int64_t memory_available() const override { return -1; }
   bool begin_step(uint64_t) override { return false; }
   void end_step() override {}
-  size_t weight_bytes(int64_t rows, int64_t cols) const override;
-  void refresh_weight(const Weight& weight) override;
+  void abandon_step() override {}
+  void bind_parameters(const float*, int64_t) override {}
+  void refresh_parameters(const float*) override {}
+  void unbind_parameters(const float*) override {}
+  size_t compute_form_bytes(int64_t) const override { return 0; }
 
   // linear.cc
   void linear_forward(const LinearForward&) override;
@@ -91,6 +97,8 @@ class CpuOperators final : public Operators {
   void broadcast_rows(const BroadcastRows&) override;
 
  private:
+  /// The most that any family of operators wants for a capacity, whole cache lines for each worker.
+  static WorkspaceNeeds needs_of(const Capacity& capacity);
   /// Shared scratch of at least `floats` floats, 64-byte aligned; throws ERR_ELECTRA_WORKSPACE beyond the
   /// reservation.
   float* scratch(size_t floats);

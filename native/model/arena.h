@@ -18,9 +18,7 @@ class Arena {
   /// Runs `plan(arena)` to measure, allocates when what is there is too small, runs it again to assign.
   template <typename Plan>
   void build(const char* purpose, Plan plan) {
-    base_in_use_ = nullptr;
-    offset_ = peak_ = 0;
-    plan(*this);
+    measure(plan);
     if (peak_ > capacity_) {
       operators_.release(base_);
       base_ = nullptr;
@@ -33,6 +31,15 @@ class Arena {
     plan(*this);
   }
 
+  /// Bytes that a plan needs; hands out null places.
+  template <typename Plan>
+  size_t measure(Plan plan) {
+    base_in_use_ = nullptr;
+    offset_ = peak_ = 0;
+    plan(*this);
+    return peak_;
+  }
+
   template <typename T>
   T* take(int64_t count) {
     offset_ = (offset_ + 63) / 64 * 64;
@@ -41,17 +48,25 @@ class Arena {
     peak_ = std::max(peak_, offset_);
     return place;
   }
-  Tensor tensor(int64_t rows, int64_t cols) {
+  /// Activations, in the type that the device computes with.
+  Tensor tensor(int64_t rows, int64_t cols) { return tensor(rows, cols, operators_.info().compute); }
+  Tensor tensor(int64_t rows, int64_t cols, DType dtype) {
     Tensor t;
-    t.data = take<float>(rows * cols);
+    if (dtype == DType::kFloat32)
+      t.data = take<float>(rows * cols);
+    else
+      t.data = take<uint16_t>(rows * cols);
     t.rows = rows;
     t.cols = t.stride = cols;
+    t.dtype = dtype;
     return t;
   }
 
   size_t mark() const { return offset_; }
   void rewind(size_t mark) { offset_ = mark; }
   size_t bytes() const { return capacity_; }
+  /// Where the block lies: with the plan's inputs, it decides every address that was handed out.
+  const void* base() const { return base_; }
 
  private:
   Operators& operators_;

@@ -13,11 +13,6 @@ TokenPredictionHead::TokenPredictionHead(ParameterTable& table, const std::strin
   output_bias_ = table.add(scope + "/output_bias", {vocabulary}, Initializer::kZeros, range);
 }
 
-void TokenPredictionHead::bind(Parameters& parameters) const {
-  weight_of(parameters, dense_);
-  parameters.weight(table_);
-}
-
 void TokenPredictionHead::plan(Arena& arena, int64_t rows, bool training, Activations& a) const {
   a = Activations{};
   a.rows = arena.tensor(rows, dense_.in);
@@ -91,18 +86,13 @@ DiscriminatorHead::DiscriminatorHead(ParameterTable& table, const TransformerCon
   logit_ = add_linear(table, scope + "/dense_1", hidden, 1, Initializer::kGlorotUniform, range);
 }
 
-void DiscriminatorHead::bind(Parameters& parameters) const {
-  weight_of(parameters, dense_);
-  weight_of(parameters, logit_);
-}
-
 void DiscriminatorHead::plan(Arena& arena, int64_t tokens, bool training, Activations& a) const {
   a = Activations{};
   a.dense = arena.tensor(tokens, dense_.out);
-  a.logits = arena.tensor(tokens, 1);
+  a.logits = arena.tensor(tokens, 1, DType::kFloat32);
   if (training) {
     a.dense_aux = arena.tensor(tokens, dense_.out);
-    a.d_logits = arena.tensor(tokens, 1);
+    a.d_logits = arena.tensor(tokens, 1, DType::kFloat32);
     a.d_dense = arena.tensor(tokens, dense_.out);
   }
 }

@@ -21,7 +21,6 @@ class TokenPredictionHead {
   /// `table_index`: the word embedding table of width `table_width`.
   TokenPredictionHead(ParameterTable& table, const std::string& scope, int64_t in, int table_index,
                       int64_t table_width, int64_t vocabulary, const TransformerConfig& config);
-  void bind(Parameters& parameters) const;
   void plan(Arena& arena, int64_t rows, bool training, Activations& activations) const;
   /// activations.rows -> activations.y. `rows` are not tokens of the stream: no dropout happens here.
   void forward(const StepContext& context, Extent rows, Activations& activations) const;
@@ -44,12 +43,11 @@ class DiscriminatorHead {
   struct Activations {
     Tensor dense;  ///< [T, h]
     Tensor dense_aux;
-    Tensor logits;    ///< [T, 1]
-    Tensor d_logits;  ///< [T, 1]
+    Tensor logits;    ///< [T, 1] f32, also where the device computes in bf16
+    Tensor d_logits;  ///< [T, 1] f32
     Tensor d_dense;   ///< [T, h]
   };
   DiscriminatorHead(ParameterTable& table, const TransformerConfig& config);
-  void bind(Parameters& parameters) const;
   void plan(Arena& arena, int64_t tokens, bool training, Activations& activations) const;
   void forward(const StepContext& context, const Tensor& hidden, Activations& activations) const;
   /// activations.d_logits -> d_hidden (written).

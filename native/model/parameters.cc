@@ -157,6 +157,7 @@ Parameters::Parameters(Operators& operators, ParameterTable table, float weight_
     const size_t bytes = host_segments_.size() * sizeof(Segment);
     segments_ = static_cast<Segment*>(operators_.allocate(bytes, "the table of optimizer settings"));
     operators_.upload(segments_, host_segments_.data(), bytes);
+    operators_.bind_parameters(buffers_[0], table_.size());
   } catch (...) {
     for (float* buffer : buffers_) operators_.release(buffer);
     operators_.release(segments_);
@@ -165,9 +166,9 @@ Parameters::Parameters(Operators& operators, ParameterTable table, float weight_
 }
 
 Parameters::~Parameters() {
+  operators_.unbind_parameters(buffers_[0]);
   for (float* buffer : buffers_) operators_.release(buffer);
   operators_.release(segments_);
-  for (const Weight& weight : weights_) operators_.release(weight.compute);
 }
 
 void Parameters::initialize(uint64_t seed) {
@@ -237,11 +238,6 @@ Weight Parameters::weight(int index, int64_t columns) const {
   weight.rows = parameter.rows();
   weight.cols = columns > 0 ? columns : parameter.cols();
   weight.stride = parameter.stride;
-  for (const Weight& known : weights_)
-    if (known.master == weight.master) return known;
-  const size_t bytes = operators_.weight_bytes(weight.rows, weight.cols);
-  if (bytes > 0) weight.compute = operators_.allocate(bytes, "the compute form of a weight");
-  weights_.push_back(weight);
   return weight;
 }
 
@@ -249,15 +245,11 @@ void Parameters::zero_gradients() {
   operators_.zero(buffer(ParameterKind::kGradient), static_cast<size_t>(table_.size()) * sizeof(float));
 }
 
-void Parameters::refresh_weights() {
-  for (const Weight& weight : weights_) operators_.refresh_weight(weight);
-}
+void Parameters::refresh_weights() { operators_.refresh_parameters(buffers_[0]); }
 
 size_t Parameters::bytes() const {
-  size_t bytes = static_cast<size_t>(table_.size()) * sizeof(float) * 4;
-  for (const Weight& weight : weights_)
-    if (weight.compute) bytes += operators_.weight_bytes(weight.rows, weight.cols);
-  return bytes;
+  return static_cast<size_t>(table_.size()) * sizeof(float) * 4 +
+         operators_.compute_form_bytes(table_.size());
 }
 
 }  // namespace electra

@@ -91,7 +91,7 @@ class Parameters {
   int32_t segment_count() const { return segment_count_; }
   const std::vector<Segment>& host_segments() const { return host_segments_; }
   void zero_gradients();
-  /// Refreshes the compute form of every weight handed out by weight(); call after each change of values.
+  /// Brings the device's compute form up to date; call after values were written. Adam does it by itself.
   void refresh_weights();
   size_t bytes() const;
 
@@ -103,7 +103,6 @@ class Parameters {
   Segment* segments_ = nullptr;
   int32_t segment_count_ = 0;
   std::vector<Segment> host_segments_;
-  mutable std::vector<Weight> weights_;
 };
 
 }  // namespace electra

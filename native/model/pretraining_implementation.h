@@ -40,7 +40,15 @@ struct PretrainingModel::Implementation {
   void plan_generator(Arena& arena, int64_t tokens, bool training);
   void prepare_mode(int32_t rows, bool training);
 
-  StepResult run(const HostBatch& batch, const StepOptions& options, Outputs* outputs, bool training);
+  /// `optimizer`: the update that ends the step, with room for its result; null: none.
+  StepResult run(const HostBatch& batch, const StepOptions& options, Outputs* outputs, bool training,
+                 const OptimizerOptions* optimizer = nullptr, OptimizerResult* update = nullptr);
+  /// What two steps must agree in to be the same calls with the same arguments.
+  uint64_t step_key(const Rows& rows, const PackedBatch& packed, const StepOptions& options, bool training,
+                    const OptimizerOptions* optimizer) const;
+  void enqueue_update(const OptimizerOptions& optimizer);
+  /// Downloads what the update left in the step's scalars; waits for the device.
+  OptimizerResult fetch_update();
   void run_forward(const HostBatch& batch, const ForwardOptions& options, Outputs* outputs);
 
   StepContext context_for(const Rows& rows, const PackedBatch& packed, const std::atomic<bool>* abort,

@@ -23,6 +23,7 @@ struct HostBatch {
 
 /// Random choices fed from outside, each null or an array; what is null is drawn.
 struct Draws {
+  bool any() const { return positions || replace_uniform || gumbel_uniform || sampled_ids; }
   const int32_t* positions = nullptr;      ///< [B, N] positions in the row
   const float* replace_uniform = nullptr;  ///< [B, N] below 0.85: [MASK]
   const float* gumbel_uniform = nullptr;   ///< [B, N, V]
@@ -92,7 +93,12 @@ class PretrainingModel {
 
   /// Forward and backward; gradients are added into the gradient buffer.
   StepResult forward_backward(const HostBatch& batch, const StepOptions& options, Outputs* outputs);
-  /// Norm, clip, Adam, refreshed weights.
+  /// Both in one: forward, backward, norm, clip, Adam, without waiting for the device in between; a GPU
+  /// records the whole of it once for each shape of batch and replays it. options.accumulate adds to what
+  /// earlier parts of the batch left.
+  StepResult train_step(const HostBatch& batch, const StepOptions& options, const OptimizerOptions& optimizer,
+                        OptimizerResult* update, Outputs* outputs);
+  /// Norm, clip, Adam.
   OptimizerResult optimizer_step(const OptimizerOptions& options);
   /// The corrupted forward pass without dropout and without gradients.
   StepResult evaluate(const HostBatch& batch, const StepOptions& options, Outputs* outputs);

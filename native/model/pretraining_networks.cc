@@ -33,11 +33,6 @@ PretrainingModel::Implementation::Implementation(Operators& ops, const Pretraini
   build_networks(table);
   parameters = std::make_unique<Parameters>(operators, std::move(table), config.weight_decay_rate);
   parameters->initialize(seed);
-  if (generator) generator->bind(*parameters);
-  if (right_to_left) right_to_left->bind(*parameters);
-  if (discriminator) discriminator->bind(*parameters);
-  if (token_head) token_head->bind(*parameters);
-  if (binary_head) binary_head->bind(*parameters);
   parameters->refresh_weights();
   partial_count = (parameters->table().size() + 4095) / 4096;
   partials = static_cast<double*>(operators.allocate(static_cast<size_t>(partial_count) * sizeof(double),

@@ -5,10 +5,25 @@
 
 namespace electra {
 
+std::vector<float> download_floats(Operators& operators, const Tensor& tensor, int64_t rows) {
+  const size_t elements = static_cast<size_t>(rows * tensor.stride);
+  std::vector<float> values(elements);
+  if (tensor.dtype == DType::kFloat32) {
+    operators.download(values.data(), tensor.data, elements * sizeof(float));
+    return values;
+  }
+  std::vector<uint16_t> halves(elements);
+  operators.download(halves.data(), tensor.data, elements * sizeof(uint16_t));
+  for (size_t i = 0; i < elements; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(halves[i]) << 16;  // bf16 is the upper half of an f32
+    std::memcpy(&values[i], &bits, sizeof(float));
+  }
+  return values;
+}
+
 void StepContext::collect_tokens(const std::string& name, const Tensor& tensor) const {
   const int64_t tokens = host_offsets[rows.batch];
-  std::vector<float> packed(static_cast<size_t>(tokens * tensor.stride));
-  operators.download(packed.data(), tensor.data, packed.size() * sizeof(float));
+  const std::vector<float> packed = download_floats(operators, tensor, tokens);
   HostArray array;
   array.shape = {rows.batch, rows.pitch};
   if (tensor.cols > 1) array.shape.push_back(tensor.cols);

@@ -2,6 +2,7 @@
 // What every part of the network needs to know about the step it runs in.
 
 #include <atomic>
+#include <vector>
 
 #include "arena.h"
 #include "config.h"
@@ -10,6 +11,9 @@
 #include "sites.h"
 
 namespace electra {
+
+/// `rows` rows of a tensor of either type, `stride` apart as on the device.
+std::vector<float> download_floats(Operators& operators, const Tensor& tensor, int64_t rows);
 
 struct StepContext {
   StepContext(Operators& ops, Parameters& params) : operators(ops), parameters(params) {}

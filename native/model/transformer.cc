@@ -48,14 +48,6 @@ Transformer::Transformer(ParameterTable& table, std::string scope, const std::st
   }
 }
 
-void Transformer::bind(Parameters& parameters) const {
-  if (projection_.kernel >= 0) weight_of(parameters, projection_);
-  for (const Layer& layer : layers_)
-    for (const Linear* linear :
-         {&layer.query_key_value, &layer.attention_output, &layer.intermediate, &layer.output})
-      weight_of(parameters, *linear);
-}
-
 void Transformer::plan(Arena& arena, int64_t tokens, bool training, TransformerActivations& a) const {
   const int64_t h = config_.hidden_size, e = config_.embedding_size, i = config_.intermediate_size;
   a = TransformerActivations{};

@@ -56,8 +56,6 @@ class Transformer {
   /// Index of the word embedding table [V, E].
   int word_embeddings() const { return word_; }
 
-  /// Touches every weight once, so that its compute form exists before the first step.
-  void bind(Parameters& parameters) const;
   /// Plans the activations for up to `tokens` tokens. Nothing for backward is planned unless `training`.
   void plan(Arena& arena, int64_t tokens, bool training, TransformerActivations& activations) const;
   void forward(const StepContext& context, const int32_t* ids, Network network,

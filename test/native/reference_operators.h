@@ -26,10 +26,15 @@ class ReferenceOperators final : public Operators {
   void synchronize() override {}
   void reserve(const Capacity&) override {}
   size_t workspace_bytes() const override { return 0; }
+  size_t workspace_bytes_for(const Capacity&) const override { return 0; }
+  int64_t memory_available() const override { return -1; }
   bool begin_step(uint64_t) override { return false; }
   void end_step() override {}
-  size_t weight_bytes(int64_t, int64_t) const override { return 0; }
-  void refresh_weight(const Weight&) override {}
+  void abandon_step() override {}
+  void bind_parameters(const float*, int64_t) override {}
+  void refresh_parameters(const float*) override {}
+  void unbind_parameters(const float*) override {}
+  size_t compute_form_bytes(int64_t) const override { return 0; }
 
   void embedding_forward(const EmbeddingForward&) override;
   void embedding_backward(const EmbeddingBackward&) override;

@@ -147,8 +147,8 @@ Scene::Scene(Operators& device, uint64_t seed)
     : device_(device), seed_(seed), state_(seed ^ 0x5DEECE66Dull) {}
 
 Scene::~Scene() {
+  for (const Weight& weight : weights_) device_.unbind_parameters(weight.master);
   for (const auto& buffer : buffers_) device_.release(buffer->base);
-  for (void* memory : compute_forms_) device_.release(memory);
 }
 
 bool Scene::is_reference() const { return std::strcmp(device_.info().device, "reference") == 0; }
@@ -313,18 +313,14 @@ Weight Scene::weight(const std::string& name, int64_t rows, int64_t cols, double
   weight.rows = rows;
   weight.cols = cols;
   weight.stride = master.stride;
-  const size_t size = device_.weight_bytes(rows, cols);
-  if (size > 0) {
-    weight.compute = device_.allocate(size, "compute form");
-    compute_forms_.push_back(weight.compute);
-  }
+  device_.bind_parameters(weight.master, rows * cols);
   weights_.push_back(weight);
   return weight;
 }
 
 void Scene::prepare() {
   device_.reserve(capacity_);
-  for (const Weight& weight : weights_) device_.refresh_weight(weight);
+  for (const Weight& weight : weights_) device_.refresh_parameters(weight.master);
 }
 
 void Scene::restore() {

@@ -94,7 +94,7 @@ class Scene {
   T* raw(const std::string& name, const std::vector<T>& values) {
     return static_cast<T*>(add(name, Buffer::Kind::kRaw, values.data(), values.size(), 1, sizeof(T), Look{}));
   }
-  /// A parameter matrix with its compute form.
+  /// A parameter matrix, bound to the device as a model's are.
   Weight weight(const std::string& name, int64_t rows, int64_t cols, double scale);
 
   /// Random numbers for the case itself: uniform integers in [0, count), the same on every device.
@@ -135,7 +135,6 @@ class Scene {
   Capacity capacity_;
   std::vector<std::unique_ptr<Buffer>> buffers_;
   std::vector<Weight> weights_;
-  std::vector<void*> compute_forms_;
   std::function<void(Operators&)> forward_, backward_;
   std::vector<std::pair<std::string, std::string>> cotangents_, gradients_;
   double flops_ = 0, bytes_ = 0;
