@@ -29,6 +29,7 @@
       "defines": [
         "NAPI_VERSION=9",
         "NODE_ADDON_API_CPP_EXCEPTIONS",
+        "ELECTRA_CONTRACT_HASH=<!(node scripts/contract-hash.cjs)",
         "ELECTRA_VERSION=\"<!(node -p \"require('./package.json').version\")\"",
       ],
       "dependencies": ["electra_kernels_baseline"],

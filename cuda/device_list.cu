@@ -1,31 +1,33 @@
 // Finds GPUs by using them: a device counts as usable when a kernel has really run on it. File names and
 // version numbers of installed toolkits say nothing reliable.
 
-#include <cuda_runtime.h>
+#include "device_list.h"
 
 #include <cstdio>
+#include <string>
 
-#include "device_list.h"
+#include "platform/platform.h"
 
 namespace {
 
 __global__ void add_one_kernel(int32_t* value) { *value += 1; }
 
-/// Runs a kernel on the current device and reads its result back.
-cudaError_t try_device() {
+/// Runs a kernel on the current device and reads its result back; says what went wrong, empty if nothing.
+std::string try_device() {
   int32_t* value = nullptr;
-  cudaError_t status = cudaMalloc(&value, sizeof(int32_t));
-  if (status != cudaSuccess) return status;
-  int32_t host = 41;
-  status = cudaMemcpy(value, &host, sizeof(host), cudaMemcpyHostToDevice);
-  if (status == cudaSuccess) {
-    add_one_kernel<<<1, 1>>>(value);
-    status = cudaGetLastError();
+  std::string problem;
+  try {
+    int32_t host = 41;
+    ELECTRA_CUDA_CHECK(cudaMalloc(&value, sizeof(int32_t)));
+    ELECTRA_CUDA_CHECK(cudaMemcpy(value, &host, sizeof(host), cudaMemcpyHostToDevice));
+    electra::cuda::launch("add_one", add_one_kernel, dim3(1), dim3(1), 0, nullptr, value);
+    ELECTRA_CUDA_CHECK(cudaMemcpy(&host, value, sizeof(host), cudaMemcpyDeviceToHost));
+    if (host != 42) problem = "a kernel ran and gave a wrong result";
+  } catch (const electra::EngineError& error) {
+    problem = error.what();
   }
-  if (status == cudaSuccess) status = cudaMemcpy(&host, value, sizeof(host), cudaMemcpyDeviceToHost);
   cudaFree(value);
-  if (status == cudaSuccess && host != 42) status = cudaErrorUnknown;
-  return status;
+  return problem;
 }
 
 }  // namespace
@@ -56,10 +58,9 @@ extern "C" __attribute__((visibility("default"))) int32_t electra_cuda_list_devi
       device.free_memory = static_cast<int64_t>(free_bytes);
       device.total_memory = static_cast<int64_t>(total_bytes);
     }
-    if (problem == cudaSuccess) problem = try_device();
-    device.usable = problem == cudaSuccess;
-    if (problem != cudaSuccess)
-      std::snprintf(device.reason, sizeof(device.reason), "%s", cudaGetErrorString(problem));
+    const std::string why = problem == cudaSuccess ? try_device() : cudaGetErrorString(problem);
+    device.usable = why.empty();
+    std::snprintf(device.reason, sizeof(device.reason), "%s", why.c_str());
   }
   return count;
 }

@@ -71,13 +71,6 @@ struct Scores {
   bool in_range(int32_t v) const { return v >= 0 && v < vocabulary; }
 };
 
-std::vector<float> content_of(const Buffer& b) {
-  const size_t guard = static_cast<const char*>(b.data) - static_cast<const char*>(b.base);
-  std::vector<float> values((b.initial.size() - 2 * guard) / sizeof(float));
-  if (!values.empty()) std::memcpy(values.data(), b.initial.data() + guard, values.size() * sizeof(float));
-  return values;
-}
-
 void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperature) {
   const int64_t n = shape.rows, capacity = n + shape.spare;
   const bool samples = (wants & (kSample | kRead)) != 0, grouped = (wants & kGrouped) != 0;
@@ -100,9 +93,9 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
       s.weight("table", shape.vocabulary, shape.width, 1.7 / std::sqrt(static_cast<double>(shape.width)));
   p.bias = s.vector("bias", shape.vocabulary, input_look((wants & kTies) != 0 ? 0 : 1));
   p.temperature = temperature;
-  scores->x = content_of(s.buffer("x"));
-  scores->table = content_of(s.buffer("table"));
-  scores->bias = content_of(s.buffer("bias"));
+  scores->x = s.initial_values("x");
+  scores->table = s.initial_values("table");
+  scores->bias = s.initial_values("bias");
   scores->x_stride = p.x.stride;
   scores->width = shape.width;
   scores->vocabulary = shape.vocabulary;
@@ -179,7 +172,7 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
       uniform.offset = 0.5;
       uniform.scale = (wants & kTies) != 0 ? 0 : 0.5;
       p.given_uniform = s.vector("uniform", slots * shape.vocabulary, uniform);
-      scores->uniform = content_of(s.buffer("uniform"));
+      scores->uniform = s.initial_values("uniform");
     }
     p.sampled = p.sample
                     ? s.integer_output("sampled", slot_capacity,
@@ -217,7 +210,7 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
     p.into = into;
     Look table = parameter_gradient(static_cast<double>(n) + chain);
     table.gap = 0;
-    p.d_table = s.matrix("dtable", shape.vocabulary, shape.width, table).f32();
+    p.d_table = s.wide_matrix("dtable", shape.vocabulary, shape.width, table).f32();
     p.d_bias = s.vector("dbias", shape.vocabulary, parameter_gradient(static_cast<double>(n) + chain));
     s.cotangent("nll", "dnll");
     for (const char* x : {"x", "table", "bias"}) s.gradient(x, std::string("d") + x);

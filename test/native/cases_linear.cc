@@ -58,7 +58,11 @@ void declare_pair(Scene& s, const Shape& shape, Activation activation, bool with
   second.x = first.y;
   second.weight = s.weight("B", shape.hidden, shape.out, spread(shape.hidden));
   if (with_bias) second.bias = s.vector("b", shape.out);
-  second.y = s.matrix("y", capacity, shape.out, output_look(n, static_cast<double>(shape.in + shape.hidden)));
+  // A layer of one unit gives the discriminator's logits, f32 on every device.
+  const auto outer = [&s, &shape, capacity](const char* name, const Look& look) {
+    return shape.out == 1 ? s.wide_matrix(name, capacity, 1, look) : s.matrix(name, capacity, shape.out, look);
+  };
+  second.y = outer("y", output_look(n, static_cast<double>(shape.in + shape.hidden)));
   s.forward([=](Operators& o) {
     o.linear_forward(first);
     o.linear_forward(second);
@@ -68,14 +72,10 @@ void declare_pair(Scene& s, const Shape& shape, Activation activation, bool with
   LinearBackwardWeight second_weight;
   second_weight.tokens = tokens;
   second_weight.x = first.y;
-  second_weight.dy = s.matrix("dy", capacity, shape.out, gradient_input(n));
-  second_weight.d_weight = s.matrix("dB", shape.hidden, shape.out,
-                                    [&] {
-                                      Look look = parameter_gradient(static_cast<double>(n) + chain);
-                                      look.gap = 0;
-                                      return look;
-                                    }())
-                               .f32();
+  second_weight.dy = outer("dy", gradient_input(n));
+  Look weight_gradient = parameter_gradient(static_cast<double>(n) + chain);
+  weight_gradient.gap = 0;
+  second_weight.d_weight = s.wide_matrix("dB", shape.hidden, shape.out, weight_gradient).f32();
   second_weight.d_weight_stride = shape.out;
   LinearBackwardData data;
   data.tokens = tokens;
@@ -88,15 +88,10 @@ void declare_pair(Scene& s, const Shape& shape, Activation activation, bool with
   first_weight.tokens = tokens;
   first_weight.x = first.x;
   first_weight.dy = data.dx;
-  first_weight.d_weight = s.matrix("dA", shape.in, shape.hidden,
-                                   [&] {
-                                     Look look = parameter_gradient(static_cast<double>(n) + chain);
-                                     look.gap =
-                                         5;  // a column view of a wider block, as query, key and value are
-                                     return look;
-                                   }())
-                              .f32();
-  first_weight.d_weight_stride = shape.hidden + 5;
+  weight_gradient.gap = 5;  // a column view of a wider block, as query, key and value are
+  const Tensor first_gradient = s.wide_matrix("dA", shape.in, shape.hidden, weight_gradient);
+  first_weight.d_weight = first_gradient.f32();
+  first_weight.d_weight_stride = first_gradient.stride;
   if (with_bias) {
     second_weight.d_bias = s.vector("db", shape.out, parameter_gradient(static_cast<double>(n) + chain));
     data.d_bias_of_input = s.vector("da", shape.hidden, parameter_gradient(static_cast<double>(n) + chain));
@@ -194,7 +189,8 @@ void declare_activation(Scene& s, int64_t n, int64_t spare, int64_t width, Activ
 
 void add_linear_cases(Cases* cases) {
   const Shape shapes[] = {{37, 5, 24, 40, 17},  {1, 0, 64, 64, 64},    {0, 3, 16, 32, 16},
-                          {130, 0, 48, 20, 96}, {300, 9, 64, 100, 33}, {7, 0, 1, 3, 1}};
+                          {130, 0, 48, 20, 96}, {300, 9, 64, 100, 33}, {7, 0, 1, 3, 1},
+                          {90, 6, 64, 256, 1}};
   for (const Activation activation : kActivations) {
     for (const Shape& shape : shapes) {
       const std::string name = std::string(name_of(activation)) + " T=" + std::to_string(shape.tokens) + " " +

@@ -45,7 +45,7 @@ void declare_binary(Scene& s, int64_t n, int64_t spare, bool weighted, bool elec
   logits.scale = size;
   logits.actual = n;
   logits.gap = gap;
-  const Tensor z = s.matrix("logits", capacity, 1, logits);
+  const Tensor z = s.wide_matrix("logits", capacity, 1, logits);
   p.logits = z.f32();
   p.logit_stride = z.stride;
   if (electric) {
@@ -62,7 +62,7 @@ void declare_binary(Scene& s, int64_t n, int64_t spare, bool weighted, bool elec
   gradient.gap = gap;
   // A sum of logit, addend and constant in f32: the slope of the sigmoid is at most 1/4.
   gradient.slack = 1 + size / 2;
-  p.d_logits = s.matrix("dlogits", capacity, 1, gradient).f32();
+  p.d_logits = s.wide_matrix("dlogits", capacity, 1, gradient).f32();
   Look sums;
   sums.terms = 4;
   p.sums = static_cast<BinarySums*>(
@@ -99,7 +99,7 @@ void declare_classes(Scene& s, int64_t n, int64_t spare, int64_t classes, bool w
     logits.role = Role::kAccumulator;
     logits.beyond = Beyond::kZero;
   }
-  p.logits = s.matrix("logits", capacity, classes, logits);
+  p.logits = s.wide_matrix("logits", capacity, classes, logits);
   std::vector<int32_t> labels;
   for (int64_t r = 0; r < capacity; ++r) {
     // Where the weight is 0 the label means nothing.
@@ -112,7 +112,7 @@ void declare_classes(Scene& s, int64_t n, int64_t spare, int64_t classes, bool w
   p.scale = s.given("scale", {kScale});
   p.loss = s.vector("loss", capacity, output_look(n, 4));
   p.log_probabilities = s.vector("log_probabilities", capacity * classes, output_look(n * classes, 4));
-  p.d_logits = in_place ? p.logits : s.matrix("dlogits", capacity, classes, gradient_output(n, 4));
+  p.d_logits = in_place ? p.logits : s.wide_matrix("dlogits", capacity, classes, gradient_output(n, 4));
   p.loss_sum = loss_sum(s, 4);
   s.forward([=](Operators& o) { o.class_cross_entropy(p); });
   if (in_place) return;
@@ -123,7 +123,7 @@ void declare_classes(Scene& s, int64_t n, int64_t spare, int64_t classes, bool w
 void declare_probabilities(Scene& s, int64_t n, int64_t classes) {
   ClassCrossEntropy p;
   p.rows = s.extent(n);
-  p.logits = s.matrix("logits", n, classes, input_look(30));
+  p.logits = s.wide_matrix("logits", n, classes, input_look(30));
   p.log_probabilities = s.vector("log_probabilities", n * classes, output_look(n * classes, 4));
   s.forward([=](Operators& o) { o.class_cross_entropy(p); });
 }
@@ -136,7 +136,7 @@ void declare_squares(Scene& s, int64_t n, int64_t spare, bool weighted, int64_t 
   Look predictions;
   predictions.actual = n;
   predictions.gap = gap;
-  const Tensor x = s.matrix("predictions", capacity, 1, predictions);
+  const Tensor x = s.wide_matrix("predictions", capacity, 1, predictions);
   p.predictions = x.f32();
   p.stride = x.stride;
   p.targets = s.vector("targets", capacity);
@@ -150,7 +150,7 @@ void declare_squares(Scene& s, int64_t n, int64_t spare, bool weighted, int64_t 
   p.loss = s.vector("loss", capacity, loss);
   Look gradient = gradient_output(n, 4);
   gradient.gap = gap;
-  p.d_predictions = s.matrix("dpredictions", capacity, 1, gradient).f32();
+  p.d_predictions = s.wide_matrix("dpredictions", capacity, 1, gradient).f32();
   p.loss_sum = loss_sum(s, 4);
   s.forward([=](Operators& o) { o.mean_squared_error(p); });
   s.cotangent("loss", "dloss");
@@ -164,7 +164,7 @@ void declare_multi_label(Scene& s, int64_t n, int64_t spare, int64_t classes, bo
   p.rows = s.extent(capacity, n);
   Look logits = input_look(5);
   logits.actual = n;
-  p.logits = s.matrix("logits", capacity, classes, logits);
+  p.logits = s.wide_matrix("logits", capacity, classes, logits);
   p.labels = s.given("labels", coin_flips(s, capacity * classes));
   if (weighted) p.weights = s.given("weights", weights.values);
   s.given("dloss", weighted ? weights.shares : std::vector<float>(static_cast<size_t>(capacity), kScale));
@@ -172,7 +172,7 @@ void declare_multi_label(Scene& s, int64_t n, int64_t spare, int64_t classes, bo
   Look loss = output_look(n, static_cast<double>(classes) + 4);
   if (weighted) loss.role = Role::kScratch;
   p.loss = s.vector("loss", capacity, loss);
-  p.d_logits = s.matrix("dlogits", capacity, classes, gradient_output(n, 4));
+  p.d_logits = s.wide_matrix("dlogits", capacity, classes, gradient_output(n, 4));
   p.loss_sum = loss_sum(s, static_cast<double>(classes) + 4);
   s.forward([=](Operators& o) { o.multi_label_cross_entropy(p); });
   s.cotangent("loss", "dloss");

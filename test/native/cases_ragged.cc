@@ -30,7 +30,7 @@ void declare_softmax(Scene& s, const RowsLook& look, bool addend, int64_t gap, I
   const int64_t n = token_count(look), capacity = n + look.spare;
   Look input = input_look(4);
   input.actual = n;
-  const Tensor scores = s.matrix("scores", capacity, 1, column(input, gap));
+  const Tensor scores = s.wide_matrix("scores", capacity, 1, column(input, gap));
   f.scores = scores.f32();
   f.stride = scores.stride;
   if (addend) f.addend = s.given("addend", answer_addend(s, look));
@@ -41,7 +41,7 @@ void declare_softmax(Scene& s, const RowsLook& look, bool addend, int64_t gap, I
   b.y = f.y;
   b.dy = s.vector("dy", capacity, gradient_input(n));
   Look gradient = gradient_output(n, 16, into);
-  b.d_scores = s.matrix("dscores", capacity, 1, column(gradient, gap)).f32();
+  b.d_scores = s.wide_matrix("dscores", capacity, 1, column(gradient, gap)).f32();
   b.stride = scores.stride;
   b.into = into;
   s.backward([=](Operators& o) { o.ragged_softmax_backward(b); });
@@ -68,7 +68,7 @@ void declare_cross_entropy(Scene& s, const RowsLook& look, bool weighted, int64_
   const int64_t n = token_count(look), capacity = n + look.spare, batch = p.rows.batch;
   Look input = input_look(4);
   input.actual = n;
-  const Tensor scores = s.matrix("scores", capacity, 1, column(input, gap));
+  const Tensor scores = s.wide_matrix("scores", capacity, 1, column(input, gap));
   p.scores = scores.f32();
   p.stride = scores.stride;
   p.addend = s.given("addend", answer_addend(s, look));
@@ -91,7 +91,7 @@ void declare_cross_entropy(Scene& s, const RowsLook& look, bool weighted, int64_
   s.given("dloss", shares);
   p.scale = s.given("scale", {scale});
   p.loss = s.vector("loss", batch, output_look(batch, 8));
-  p.d_scores = s.matrix("dscores", capacity, 1, column(gradient_output(n, 8, into), gap)).f32();
+  p.d_scores = s.wide_matrix("dscores", capacity, 1, column(gradient_output(n, 8, into), gap)).f32();
   p.into = into;
   Look sum;
   sum.terms = 8;

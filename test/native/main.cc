@@ -1,11 +1,14 @@
-// electra_native_tests test|grad|threads|bench [filter] [--long]
+// electra_native_tests test|grad|threads|bench [filter] [--long] [--precision f32|bf16] [--shard i/n]
 //
 //   test     every device's operators against the reference (float64)
 //   grad     the reference's backward against finite differences of its forward, then the devices' against it
-//   threads  the same bits for one and two threads and over repeats
+//   threads  the same bits for one and two threads (on a GPU: whatever the order of threads and blocks) and
+//            over repeats
 //   bench    GFLOP/s and GB/s
 //
-// --long: more directions in `grad`; twenty repeats and the real shapes in `threads`.
+// --long: more directions in `grad`; twenty repeats and the real shapes in `threads`. --shard takes every n-th
+// case, so that several processes share the work. Built for CUDA or its emulator (ELECTRA_TEST_CUDA), the same
+// program tests that device instead of the CPU.
 
 #include <algorithm>
 #include <chrono>
@@ -18,8 +21,16 @@
 #include <vector>
 
 #include "cases.h"
+#if defined(ELECTRA_TEST_CUDA)
+#include "../../cuda/library.h"
+#if defined(ELECTRA_CUDA_EMULATED)
+#include "../../cuda/emulator/scheduler.h"
+#endif
+extern "C" electra::Operators* electra_cuda_create(uint64_t, const electra::cuda::LibraryOptions*);
+#else
 #include "cpu/cpu_operators.h"
 #include "environment.h"
+#endif
 #include "reference_operators.h"
 
 namespace electra::test {
@@ -28,13 +39,17 @@ namespace {
 struct Options {
   std::string mode;
   std::string filter;
+  std::string precision;  ///< only this one; empty: all that the device has
   bool long_run = false;
+  size_t shard = 0, shards = 1;
 };
 
 /// A backend to test and how it is called in reports.
 struct Device {
   std::string label;
   std::unique_ptr<Operators> operators;
+  Settings settings;
+  std::string column;  ///< heading in `bench`
 };
 
 /// Counts, and one line for each group of cases.
@@ -72,6 +87,43 @@ class Report {
   std::map<std::string, Line> lines_;
 };
 
+#if defined(ELECTRA_TEST_CUDA)
+Device cuda_device(DType compute, bool aligned) {
+  cuda::LibraryOptions options;
+  options.compute = compute;
+  Device device;
+  device.operators.reset(electra_cuda_create(ELECTRA_CONTRACT_HASH, &options));
+  device.settings.activations = compute;
+  device.settings.aligned = aligned;
+  const DeviceInfo& info = device.operators->info();
+  device.column = compute == DType::kFloat32 ? "f32" : "bf16";
+  device.label = std::string(info.device) + ", " + info.gemm + ", " + device.column +
+                 (aligned ? ", aligned rows" : "");
+  return device;
+}
+
+/// Both precisions, each with rows that fast paths like and rows that they do not.
+std::vector<Device> devices_for(const Options& options) {
+  std::vector<Device> devices;
+  for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
+    if (!options.precision.empty() && (options.precision == "f32") != (compute == DType::kFloat32)) continue;
+    for (const bool aligned : {false, true}) {
+      devices.push_back(cuda_device(compute, aligned));
+      std::printf("device: %s\n", devices.back().label.c_str());
+    }
+  }
+  return devices;
+}
+
+std::vector<Device> bench_devices(const Options& options) {
+  std::vector<Device> devices;
+  for (const DType compute : {DType::kFloat32, DType::kBFloat16}) {
+    if (!options.precision.empty() && (options.precision == "f32") != (compute == DType::kFloat32)) continue;
+    devices.push_back(cuda_device(compute, true));
+  }
+  return devices;
+}
+#else
 Device cpu_device(const std::string& isa, const std::string& gemm, int threads) {
   cpu::CpuOptions options;
   options.isa = isa;
@@ -80,13 +132,14 @@ Device cpu_device(const std::string& isa, const std::string& gemm, int threads) 
   Device device;
   device.operators = std::make_unique<cpu::CpuOperators>(options);
   const DeviceInfo& info = device.operators->info();
-  device.label = std::string("cpu ") + info.isa + ", " + info.gemm + ", " + std::to_string(threads) +
-                 (threads == 1 ? " thread" : " threads");
+  device.column = std::to_string(threads) + (threads == 1 ? " thread" : " threads");
+  device.label = std::string("cpu ") + info.isa + ", " + info.gemm + ", " + device.column;
   return device;
 }
 
 /// Every instruction set of this machine with the built-in products, and oneDNN with the best.
-std::vector<Device> cpu_devices(int threads) {
+std::vector<Device> devices_for(const Options&) {
+  constexpr int threads = 2;
   std::vector<Device> devices;
   const std::vector<std::pair<const char*, const char*>> choices = {
       {"auto", "onednn"}, {"avx512", "built-in"}, {"avx2", "built-in"}, {"baseline", "built-in"}};
@@ -101,6 +154,13 @@ std::vector<Device> cpu_devices(int threads) {
   return devices;
 }
 
+std::vector<Device> bench_devices(const Options&) {
+  std::vector<Device> devices;
+  for (const int threads : {1, 2}) devices.push_back(cpu_device("auto", "auto", threads));
+  return devices;
+}
+#endif
+
 uint64_t seed_of(const Case& c) {
   uint64_t h = 1469598103934665603ull;
   for (const char letter : c.group + c.name) h = (h ^ static_cast<uint8_t>(letter)) * 1099511628211ull;
@@ -108,7 +168,8 @@ uint64_t seed_of(const Case& c) {
 }
 
 bool selected(const Case& c, const Options& options) {
-  return options.filter.empty() || (c.group + ", " + c.name).find(options.filter) != std::string::npos;
+  return (options.filter.empty() || (c.group + ", " + c.name).find(options.filter) != std::string::npos) &&
+         seed_of(c) % options.shards == options.shard;
 }
 
 void run_all(Scene* scene) {
@@ -118,8 +179,8 @@ void run_all(Scene* scene) {
 }
 
 /// A scene declared, prepared and run.
-std::unique_ptr<Scene> played(const Case& c, Operators& operators) {
-  auto scene = std::make_unique<Scene>(operators, seed_of(c));
+std::unique_ptr<Scene> played(const Case& c, Operators& operators, const Settings& settings = {}) {
+  auto scene = std::make_unique<Scene>(operators, seed_of(c), settings);
   c.declare(*scene);
   scene->prepare();
   run_all(scene.get());
@@ -128,11 +189,15 @@ std::unique_ptr<Scene> played(const Case& c, Operators& operators) {
 
 void compare_devices(const Case& c, const Scene& reference, const std::vector<Device>& devices,
                      Report* report) {
+  ReferenceOperators rounded_operators;
+  std::unique_ptr<Scene> rounded;  // what the reference makes of inputs in bf16
   for (const Device& device : devices) {
     double worst = 0;
     std::string wrong;
     try {
-      wrong = compare(reference, *played(c, *device.operators), &worst);
+      const bool narrow = device.settings.activations == DType::kBFloat16;
+      if (narrow && !rounded) rounded = played(c, rounded_operators, Settings{DType::kBFloat16, false});
+      wrong = compare(narrow ? *rounded : reference, *played(c, *device.operators, device.settings), &worst);
     } catch (const std::exception& error) {
       wrong = std::string("throws ") + error.what();
     }
@@ -231,7 +296,7 @@ std::string check_gradient(Scene* scene, const ReferenceOperators& reference, co
 int run_tests(const Cases& cases, const Options& options) {
   Report report;
   const bool gradients = options.mode == "grad";
-  const std::vector<Device> devices = cpu_devices(2);
+  const std::vector<Device> devices = devices_for(options);
   for (const Case& c : cases) {
     if (c.bench_only || !selected(c, options)) continue;
     ReferenceOperators reference;
@@ -254,6 +319,7 @@ int run_tests(const Cases& cases, const Options& options) {
     }
     compare_devices(c, scene, devices, &report);
   }
+#if !defined(ELECTRA_TEST_CUDA)
   if (!gradients) {
     for (const EnvironmentCheck& check : environment_checks()) {
       if (!options.filter.empty() && check.name.find(options.filter) == std::string::npos) continue;
@@ -266,9 +332,51 @@ int run_tests(const Cases& cases, const Options& options) {
       wrong.empty() ? report.pass("environment", 0) : report.fail("environment", check.name, wrong);
     }
   }
+#endif
   return report.finish(true);
 }
 
+#if defined(ELECTRA_TEST_CUDA)
+/// The orders in which the emulator can run threads and blocks; a real GPU has its own.
+std::vector<std::string> schedules(bool long_run) {
+#if defined(ELECTRA_CUDA_EMULATED)
+  std::vector<std::string> names = {"forward", "reversed", "random:1"};
+  for (int seed = 2; long_run && seed <= 6; ++seed) names.push_back("random:" + std::to_string(seed));
+  return names;
+#else
+  return std::vector<std::string>(long_run ? 20 : 3, "the device's own");
+#endif
+}
+
+int run_threads(const Cases& cases, const Options& options) {
+  Report report;
+  const std::vector<Device> devices = devices_for(options);
+  for (const Case& c : cases) {
+    if (c.bench_only || !selected(c, options)) continue;
+    for (const Device& device : devices) {
+      std::string wrong;
+      try {
+        std::vector<std::vector<uint8_t>> first;
+        for (const std::string& schedule : schedules(options.long_run)) {
+#if defined(ELECTRA_CUDA_EMULATED)
+          emulator::set_schedule(schedule.c_str());
+#endif
+          const auto scene = played(c, *device.operators, device.settings);
+          if (first.empty()) first = results_of(*scene);
+          wrong = compare_bits(first, *scene);
+          if (wrong.empty()) continue;
+          wrong += " with schedule " + schedule + " on " + device.label;
+          break;
+        }
+      } catch (const std::exception& error) {
+        wrong = std::string("throws ") + error.what();
+      }
+      wrong.empty() ? report.pass(c.group, 0) : report.fail(c.group, c.name, wrong);
+    }
+  }
+  return report.finish(false);
+}
+#else
 int run_threads(const Cases& cases, const Options& options) {
   Report report;
   const int repeats = options.long_run ? 20 : 3;
@@ -306,6 +414,8 @@ int run_threads(const Cases& cases, const Options& options) {
   return report.finish(false);
 }
 
+#endif
+
 double seconds_of(Scene* scene) {
   const auto start = std::chrono::steady_clock::now();
   scene->run_forward();
@@ -315,16 +425,14 @@ double seconds_of(Scene* scene) {
 }
 
 int run_bench(const Cases& cases, const Options& options) {
-  std::vector<Device> devices;
-  devices.push_back(cpu_device("auto", "auto", 1));
-  devices.push_back(cpu_device("auto", "auto", 2));
+  const std::vector<Device> devices = bench_devices(options);
   for (const Device& device : devices) std::printf("device: %s\n", device.label.c_str());
   int run = 0;
   for (const Case& c : cases) {
     if (!selected(c, options)) continue;
     bool printed = false;
     for (const Device& device : devices) {
-      Scene scene(*device.operators, seed_of(c));
+      Scene scene(*device.operators, seed_of(c), device.settings);
       c.declare(scene);
       if (scene.flops() == 0 && scene.bytes_moved() == 0) break;
       scene.prepare();
@@ -339,8 +447,7 @@ int run_bench(const Cases& cases, const Options& options) {
       const double median = times[times.size() / 2];
       if (!printed) std::printf("%-26s %-34s", c.group.c_str(), c.name.c_str());
       printed = true;
-      std::printf(" | %s %9.3f ms", device.operators->info().threads == 1 ? "1 thread" : "2 threads",
-                  median * 1e3);
+      std::printf(" | %s %9.3f ms", device.column.c_str(), median * 1e3);
       if (scene.flops() > 0) std::printf(" %7.1f GFLOP/s", scene.flops() / median * 1e-9);
       if (scene.bytes_moved() > 0) std::printf(" %6.2f GB/s", scene.bytes_moved() / median * 1e-9);
       std::fflush(stdout);
@@ -360,6 +467,14 @@ int run(int count, char** arguments) {
     const std::string argument = arguments[i];
     if (argument == "--long") {
       options.long_run = true;
+    } else if (argument == "--precision" && i + 1 < count) {
+      options.precision = arguments[++i];
+    } else if (argument == "--shard" && i + 1 < count) {
+      if (std::sscanf(arguments[++i], "%zu/%zu", &options.shard, &options.shards) != 2 ||
+          options.shard >= options.shards) {
+        std::fprintf(stderr, "--shard wants i/n with i below n, not %s\n", arguments[i]);
+        return 2;
+      }
     } else if (options.mode.empty()) {
       options.mode = argument;
     } else {
@@ -379,7 +494,9 @@ int run(int count, char** arguments) {
   if (options.mode == "test" || options.mode == "grad") return run_tests(cases, options);
   if (options.mode == "threads") return run_threads(cases, options);
   if (options.mode == "bench") return run_bench(cases, options);
-  std::fprintf(stderr, "usage: electra_native_tests test|grad|threads|bench [filter] [--long]\n");
+  std::fprintf(stderr,
+               "usage: electra_native_tests test|grad|threads|bench [filter] [--long] [--precision f32|bf16] "
+               "[--shard i/n]\n");
   return 2;
 }
 

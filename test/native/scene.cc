@@ -33,6 +33,36 @@ T value_at(const std::vector<uint8_t>& bytes, int64_t i) {
   return value;
 }
 
+/// Round to nearest, ties to even, as the devices do.
+uint16_t bf16_bits(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if (std::isnan(value)) return 0x7FC0;
+  return static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16);
+}
+
+float from_bf16(uint16_t half) {
+  const uint32_t bits = static_cast<uint32_t>(half) << 16;
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+/// Element i of a float buffer of either type.
+float float_at(const Buffer& b, const std::vector<uint8_t>& bytes, int64_t i) {
+  return b.kind == Buffer::Kind::kBFloat16 ? from_bf16(value_at<uint16_t>(bytes, i))
+                                           : value_at<float>(bytes, i);
+}
+
+bool is_float(const Buffer& b) {
+  return b.kind == Buffer::Kind::kFloat || b.kind == Buffer::Kind::kBFloat16;
+}
+
+/// The part of the largest result that an element may be off, for a sum of `terms` terms.
+double relative_tolerance(double terms, bool rounds) {
+  return rounds ? 4 * std::ldexp(1.0, -9) : 4 * std::ldexp(1.0, -24) * std::sqrt(std::max(1.0, terms));
+}
+
 std::string at(const Buffer& b, int64_t r, int64_t c) {
   return b.name + "[" + std::to_string(r) + (b.cols > 1 ? ", " + std::to_string(c) : "") + "]";
 }
@@ -52,12 +82,13 @@ std::string check_untouched(const Buffer& b) {
                              : ": an input was changed");
     }
   }
-  if (b.kind != Buffer::Kind::kFloat) return "";
+  if (!is_float(b)) return "";
+  const size_t element = b.kind == Buffer::Kind::kFloat ? sizeof(float) : sizeof(uint16_t);
   for (int64_t r = 0; r < b.rows; ++r) {
     for (int64_t c = b.cols; c < b.stride; ++c) {
-      const size_t i = kGuardBytes + static_cast<size_t>(r * b.stride + c) * sizeof(float);
-      if (i + sizeof(float) > size - kGuardBytes) continue;
-      if (std::memcmp(b.result.data() + i, b.initial.data() + i, sizeof(float)) != 0) {
+      const size_t i = kGuardBytes + static_cast<size_t>(r * b.stride + c) * element;
+      if (i + element > size - kGuardBytes) continue;
+      if (std::memcmp(b.result.data() + i, b.initial.data() + i, element) != 0) {
         return b.name + ": written between its rows, at row " + std::to_string(r);
       }
     }
@@ -65,7 +96,7 @@ std::string check_untouched(const Buffer& b) {
   return "";
 }
 
-std::string compare_floats(const Buffer& wanted, const Buffer& got, double* worst) {
+std::string compare_floats(const Buffer& wanted, const Buffer& got, bool rounds, double* worst) {
   const int64_t actual = got.look.actual < 0 ? got.rows : got.look.actual;
   double largest = 0;
   for (int64_t r = 0; r < actual; ++r) {
@@ -75,13 +106,12 @@ std::string compare_floats(const Buffer& wanted, const Buffer& got, double* wors
     }
   }
   const double tolerance =
-      4 * std::ldexp(1.0, -24) * std::sqrt(std::max(1.0, got.look.terms)) * largest * got.look.slack +
-      got.look.absolute;
+      relative_tolerance(got.look.terms, rounds) * largest * got.look.slack + got.look.absolute;
   for (int64_t r = 0; r < got.rows; ++r) {
     for (int64_t c = 0; c < got.cols; ++c) {
-      const double g = value_at<float>(got.result, r * got.stride + c);
+      const double g = float_at(got, got.result, r * got.stride + c);
       if (r >= actual) {
-        const double before = value_at<float>(got.initial, r * got.stride + c);
+        const double before = float_at(got, got.initial, r * got.stride + c);
         const bool fine = got.look.beyond == Beyond::kZero   ? g == 0
                           : got.look.beyond == Beyond::kSame ? g == before
                                                              : std::isfinite(g);
@@ -101,11 +131,11 @@ std::string compare_floats(const Buffer& wanted, const Buffer& got, double* wors
   return "";
 }
 
-std::string compare_doubles(const Buffer& wanted, const Buffer& got, double* worst) {
+std::string compare_doubles(const Buffer& wanted, const Buffer& got, bool rounds, double* worst) {
   for (int64_t i = 0; i < got.rows; ++i) {
     const double g = value_at<double>(got.result, i), w = value_at<double>(wanted.result, i);
-    const double tolerance = 4 * std::ldexp(1.0, -24) * std::sqrt(std::max(1.0, got.look.terms)) *
-                                 got.look.slack * std::max(std::fabs(w), got.look.scale) +
+    const double tolerance = relative_tolerance(got.look.terms, rounds) * got.look.slack *
+                                 std::max(std::fabs(w), got.look.scale) +
                              got.look.absolute;
     if (g == w) continue;
     if (!(std::fabs(g - w) <= tolerance)) return at(got, i, 0) + " is " + number(g) + ", wanted " + number(w);
@@ -143,8 +173,8 @@ std::string compare_scalars(const Buffer& wanted, const Buffer& got) {
 
 }  // namespace
 
-Scene::Scene(Operators& device, uint64_t seed)
-    : device_(device), seed_(seed), state_(seed ^ 0x5DEECE66Dull) {}
+Scene::Scene(Operators& device, uint64_t seed, const Settings& settings)
+    : device_(device), seed_(seed), settings_(settings), state_(seed ^ 0x5DEECE66Dull) {}
 
 Scene::~Scene() {
   for (const Weight& weight : weights_) device_.unbind_parameters(weight.master);
@@ -190,6 +220,13 @@ Tensor Scene::matrix(const std::string& name, int64_t rows, int64_t cols, Look l
   buffer->rows = rows;
   buffer->cols = cols;
   buffer->stride = cols + look.gap;
+  if (settings_.aligned && look.gap > 0 && cols > 1) buffer->stride = (cols + 7) / 8 * 8 + 8;
+  look.gap = buffer->stride - cols;
+  // The reference computes in double from the rounded inputs. Weights stay f32 masters, of values that their
+  // bf16 form holds exactly.
+  const bool rounded = settings_.activations == DType::kBFloat16 && (!look.f32 || look.weight);
+  const bool narrow = rounded && !look.f32 && !is_reference();
+  rounds_ = rounds_ || rounded;
   // The gap after the last row belongs to the back guard.
   const int64_t floats = rows == 0 ? 0 : rows * buffer->stride - look.gap;
   std::vector<float> values(static_cast<size_t>(floats), kPoison);
@@ -203,11 +240,20 @@ Tensor Scene::matrix(const std::string& name, int64_t rows, int64_t cols, Look l
       }
     }
   }
-  const size_t size = values.size() * sizeof(float);
+  std::vector<uint16_t> halves;
+  if (rounded) {
+    for (const float value : values) halves.push_back(bf16_bits(value));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = from_bf16(halves[i]);
+  }
+  if (narrow) buffer->kind = Buffer::Kind::kBFloat16;
+  const size_t size = values.size() * (narrow ? sizeof(uint16_t) : sizeof(float));
+  const void* content =
+      narrow ? static_cast<const void*>(halves.data()) : static_cast<const void*>(values.data());
   buffer->initial.assign(2 * kGuardBytes + size, kGuardByte);
-  if (size > 0) std::memcpy(buffer->initial.data() + kGuardBytes, values.data(), size);
+  if (size > 0) std::memcpy(buffer->initial.data() + kGuardBytes, content, size);
   state_ = saved;
   Tensor tensor;
+  tensor.dtype = narrow ? DType::kBFloat16 : DType::kFloat32;
   tensor.rows = rows;
   tensor.cols = cols;
   tensor.stride = buffer->stride;
@@ -218,9 +264,22 @@ Tensor Scene::matrix(const std::string& name, int64_t rows, int64_t cols, Look l
 float* Scene::vector(const std::string& name, int64_t size, Look look) {
   const Capacity saved = capacity_;  // a parameter vector is no activation
   look.gap = 0;
-  float* data = matrix(name, size, 1, look).f32();
+  float* data = wide_matrix(name, size, 1, look).f32();
   capacity_ = saved;
   return data;
+}
+
+Tensor Scene::wide_matrix(const std::string& name, int64_t rows, int64_t cols, Look look) {
+  look.f32 = true;
+  return matrix(name, rows, cols, look);
+}
+
+std::vector<float> Scene::initial_values(const std::string& name) const {
+  const Buffer& b = buffer(name);
+  const size_t element = b.kind == Buffer::Kind::kBFloat16 ? sizeof(uint16_t) : sizeof(float);
+  std::vector<float> values((b.initial.size() - 2 * kGuardBytes) / element);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = float_at(b, b.initial, static_cast<int64_t>(i));
+  return values;
 }
 
 float* Scene::given(const std::string& name, const std::vector<float>& values, Role role) {
@@ -305,7 +364,8 @@ Weight Scene::weight(const std::string& name, int64_t rows, int64_t cols, double
   Look look;
   look.scale = scale;
   look.gap = 0;
-  const Tensor master = matrix(name, rows, cols, look);
+  look.weight = true;
+  const Tensor master = wide_matrix(name, rows, cols, look);
   capacity_ = saved;
   capacity_.max_width = static_cast<int32_t>(std::max<int64_t>({capacity_.max_width, rows, cols}));
   Weight weight;
@@ -351,8 +411,8 @@ std::string compare(const Scene& reference, const Scene& device, double* worst) 
     if (wrong.empty())
       wrong = check_untouched(*wanted[i]).empty() ? "" : "reference: " + check_untouched(*wanted[i]);
     if (wrong.empty() && g.look.role != Role::kInput && g.look.role != Role::kScratch) {
-      if (g.kind == Buffer::Kind::kFloat) wrong = compare_floats(*wanted[i], g, worst);
-      if (g.kind == Buffer::Kind::kDouble) wrong = compare_doubles(*wanted[i], g, worst);
+      if (is_float(g)) wrong = compare_floats(*wanted[i], g, device.rounds(), worst);
+      if (g.kind == Buffer::Kind::kDouble) wrong = compare_doubles(*wanted[i], g, device.rounds(), worst);
       if (g.kind == Buffer::Kind::kRaw && g.name == "scalars") wrong = compare_scalars(*wanted[i], g);
       if (g.kind == Buffer::Kind::kInt32) wrong = compare_integers(*wanted[i], g);
     }

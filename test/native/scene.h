@@ -27,7 +27,7 @@ enum class Role {
 /// What the rows between actual and capacity must hold after the call.
 enum class Beyond { kFinite, kZero, kSame };
 
-/// How a float matrix is filled and compared. `terms` is the length of the sum behind each element: the
+/// How a float matrix is filled and compared (in f32; Settings says how in bf16). `terms` is the length of the sum behind each element: the
 /// tolerance is 4 · 2^-24 · sqrt(terms) · max|reference| · slack, plus `absolute`. The error of a sum of n
 /// rounded terms of random sign grows with sqrt(n); 4 leaves room for the elementary functions (2-3 ulp).
 struct Look {
@@ -41,10 +41,21 @@ struct Look {
   double slack = 1;
   double absolute = 0;
   bool gradient = false;  ///< an input whose rows beyond actual are zero
+  bool weight = false;    ///< master of a matrix that products take in the device's own form
+  bool f32 = false;       ///< f32 on every device: parameters, their gradients, scores of the heads
+};
+
+/// How a scene is laid out for a device.
+struct Settings {
+  /// The type of activations. In bf16 the reference gets the rounded inputs, and its tolerance is 4 · 2^-9 ·
+  /// max|reference| · slack: every stored activation is off by up to 2^-9 of itself, and such errors add like
+  /// the terms of the sums they enter, so their ratio to the result does not grow with the length of the sum.
+  DType activations = DType::kFloat32;
+  bool aligned = false;  ///< strides are multiples of 8, so that fast paths for aligned rows are taken
 };
 
 struct Buffer {
-  enum class Kind { kFloat, kInt32, kByte, kDouble, kRaw };
+  enum class Kind { kFloat, kBFloat16, kInt32, kByte, kDouble, kRaw };
   std::string name;
   Kind kind = Kind::kFloat;
   Look look;
@@ -69,7 +80,7 @@ struct RowsLook {
 
 class Scene {
  public:
-  Scene(Operators& device, uint64_t seed);
+  Scene(Operators& device, uint64_t seed, const Settings& settings = {});
   ~Scene();
   Scene(const Scene&) = delete;
   Scene& operator=(const Scene&) = delete;
@@ -83,6 +94,10 @@ class Scene {
   /// The lengths of rows(look) in the token stream.
   Tensor matrix(const std::string& name, int64_t rows, int64_t cols, Look look);
   float* vector(const std::string& name, int64_t size, Look look = {});
+  /// A matrix that is f32 on every device.
+  Tensor wide_matrix(const std::string& name, int64_t rows, int64_t cols, Look look);
+  /// What a float buffer holds before the call, as f32, gaps included.
+  std::vector<float> initial_values(const std::string& name) const;
   float* given(const std::string& name, const std::vector<float>& values, Role role = Role::kInput);
   int32_t* integers(const std::string& name, const std::vector<int32_t>& values, Role role = Role::kInput);
   int32_t* integer_output(const std::string& name, int64_t size,
@@ -110,6 +125,8 @@ class Scene {
   void gradient(const std::string& x, const std::string& dx) { gradients_.push_back({x, dx}); }
   const std::vector<std::pair<std::string, std::string>>& cotangents() const { return cotangents_; }
   const std::vector<std::pair<std::string, std::string>>& gradients() const { return gradients_; }
+  /// Whether bf16 has a part in the results.
+  bool rounds() const { return rounds_; }
 
   void prepare();  ///< reserves the workspace, refreshes the weights
   void restore();  ///< every buffer as declared
@@ -131,6 +148,7 @@ class Scene {
 
   Operators& device_;
   uint64_t seed_;
+  Settings settings_;
   uint64_t state_;
   Capacity capacity_;
   std::vector<std::unique_ptr<Buffer>> buffers_;
@@ -138,6 +156,7 @@ class Scene {
   std::function<void(Operators&)> forward_, backward_;
   std::vector<std::pair<std::string, std::string>> cotangents_, gradients_;
   double flops_ = 0, bytes_ = 0;
+  bool rounds_ = false;
 };
 
 /// What is wrong with the device's buffers; empty if nothing. `worst` receives the largest error in
