@@ -1,7 +1,6 @@
 #include "fiber.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -113,14 +112,13 @@ extern "C" void electra_fiber_switch(void** save, void* load);
 #endif
 
 void fiber_create(Fiber& fiber) {
-  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  void* memory = mmap(nullptr, page + kFiberStackBytes, PROT_READ | PROT_WRITE,
+  void* memory = mmap(nullptr, kFiberGuardBytes + kFiberStackBytes, PROT_NONE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
+  char* stack = static_cast<char*>(memory) + kFiberGuardBytes;
+  if (memory == MAP_FAILED || mprotect(stack, kFiberStackBytes, PROT_READ | PROT_WRITE) != 0) {
     throw EngineError("ERR_ELECTRA_OUT_OF_MEMORY", "emulator: no stack for a thread: %s", std::strerror(errno));
   }
-  mprotect(memory, page, PROT_NONE);
-  fiber.stack = static_cast<char*>(memory) + page;
+  fiber.stack = stack;
 }
 
 void fiber_prepare(Fiber& fiber, int colour, void (*entry)(Fiber&)) {

@@ -11,11 +11,13 @@
 namespace electra::emulator {
 
 constexpr size_t kFiberStackBytes = 128 * 1024;
+/// Below the stack, without access: as much as CUDA gives a thread, so that no frame can step over it.
+constexpr size_t kFiberGuardBytes = 512 * 1024;
 
 /// A place where execution goes on: a suspended fiber, or the host's own stack (`stack` null).
 struct Fiber {
   void* stack_pointer = nullptr;
-  char* stack = nullptr;  // lowest usable byte; a guard page lies below
+  char* stack = nullptr;  // lowest usable byte; the guard lies below
   void (*entry)(Fiber&) = nullptr;
 #if !defined(__x86_64__) && !defined(__aarch64__)
   ucontext_t context;

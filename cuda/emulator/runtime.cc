@@ -1,8 +1,11 @@
 #include "runtime.h"
 
+#include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <deque>
 #include <mutex>
+#include <random>
 #include <set>
 #include <utility>
 #include <vector>
@@ -91,10 +94,16 @@ void drain_blocking() {
     if (stream->blocking) drain(*stream);
   }
 }
+/// Everything; streams that no event orders take turns as the schedule says.
 void drain_all() {
   drain_blocking();
   std::vector<cudaStream_t> streams = runtime().streams;
-  if (options().schedule == Schedule::kReversed) streams.assign(streams.rbegin(), streams.rend());
+  if (options().schedule == Schedule::kReversed) std::reverse(streams.begin(), streams.end());
+  std::minstd_rand random(static_cast<unsigned>(options().seed + counters().launches));
+  while (options().schedule == Schedule::kRandom && !streams.empty()) {
+    const size_t choice = random() % streams.size();
+    if (!run_one(*streams[choice])) streams.erase(streams.begin() + static_cast<std::ptrdiff_t>(choice));
+  }
   for (cudaStream_t stream : streams) drain(*stream);
 }
 

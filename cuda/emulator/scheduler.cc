@@ -551,7 +551,7 @@ const char* running_kernel() { return state.kernel; }
 bool is_fiber_guard(const void* address) {
   const char* byte = static_cast<const char*>(address);
   for (const Worker& worker : state.workers) {
-    if (byte < worker.stack && byte >= worker.stack - 4096) return true;
+    if (byte < worker.stack && byte >= worker.stack - kFiberGuardBytes) return true;
   }
   return false;
 }
