@@ -7,7 +7,7 @@
 //   bench    GFLOP/s and GB/s
 //
 // --long: more directions in `grad`; twenty repeats and the real shapes in `threads`. --shard takes every n-th
-// case, so that several processes share the work. Built for CUDA or its emulator (ELECTRA_TEST_CUDA), the same
+// case, so that several processes share the work. --first-failure stops there. Built for CUDA or its emulator (ELECTRA_TEST_CUDA), the same
 // program tests that device instead of the CPU.
 
 #include <algorithm>
@@ -41,6 +41,7 @@ struct Options {
   std::string filter;
   std::string precision;  ///< only this one; empty: all that the device has
   bool long_run = false;
+  bool first_failure = false;
   size_t shard = 0, shards = 1;
 };
 
@@ -64,6 +65,9 @@ class Report {
     ++lines_[group].failed;
     std::printf("FAIL %s, %s: %s\n", group.c_str(), name.c_str(), why.c_str());
     std::fflush(stdout);
+  }
+  bool any_failed() const {
+    return std::any_of(lines_.begin(), lines_.end(), [](const auto& entry) { return entry.second.failed > 0; });
   }
   int finish(bool show_error) const {
     int passed = 0, failed = 0;
@@ -299,6 +303,7 @@ int run_tests(const Cases& cases, const Options& options) {
   const std::vector<Device> devices = devices_for(options);
   for (const Case& c : cases) {
     if (c.bench_only || !selected(c, options)) continue;
+    if (options.first_failure && report.any_failed()) break;
     ReferenceOperators reference;
     Scene scene(reference, seed_of(c));
     try {
@@ -467,6 +472,8 @@ int run(int count, char** arguments) {
     const std::string argument = arguments[i];
     if (argument == "--long") {
       options.long_run = true;
+    } else if (argument == "--first-failure") {
+      options.first_failure = true;
     } else if (argument == "--precision" && i + 1 < count) {
       options.precision = arguments[++i];
     } else if (argument == "--shard" && i + 1 < count) {
@@ -496,7 +503,7 @@ int run(int count, char** arguments) {
   if (options.mode == "bench") return run_bench(cases, options);
   std::fprintf(stderr,
                "usage: electra_native_tests test|grad|threads|bench [filter] [--long] [--precision f32|bf16] "
-               "[--shard i/n]\n");
+               "[--shard i/n] [--first-failure]\n");
   return 2;
 }
 

@@ -106,6 +106,26 @@ describe("the engine's rows", () => {
     expect(broken).toEqual([]);
   });
 
+  it("cuda knows the contract alone: neither model nor addon nor CPU", () => {
+    const files = filesBelow("cuda", [".cu", ".cc", ".h"]);
+    const broken = files.flatMap((file) =>
+      includesOf(file)
+        .filter((path) => /(^|\/)(model|addon|cpu)\/|^napi|^node_api/.test(path))
+        .map((path) => `${file} -> ${path}`),
+    );
+    expect(files.length).toBeGreaterThan(20);
+    expect(broken).toEqual([]);
+  });
+
+  it("kernels use CUDA through cuda/platform alone", () => {
+    // What the emulator cannot run, or would run without watching.
+    const forbidden = /<<<|\basm\b|__shared__|cooperative_groups|#include <(?:cub|thrust)/;
+    const broken = filesBelow("cuda", [".cu", ".h"])
+      .filter((file) => !/^cuda\/(?:platform|emulator)\//.test(file))
+      .filter((file) => forbidden.test(withoutComments(readFileSync(join(root, file), "utf8"))));
+    expect(broken).toEqual([]);
+  });
+
   it("the contract in native/*.h includes the standard library and itself alone", () => {
     const broken = filesBelow("native", [".h"])
       .filter((file) => file.split("/").length === 2)
@@ -117,16 +137,13 @@ describe("the engine's rows", () => {
     expect(broken).toEqual([]);
   });
 
-  it("sources.json lists every .cc file under native, and nothing else", () => {
+  it("sources.json lists every source file under native and cuda, and nothing else", () => {
     const lists = JSON.parse(readFileSync(join(root, "native/sources.json"), "utf8")) as Record<
       string,
       string[]
     >;
-    const native = Object.values(lists)
-      .flat()
-      .filter((file) => file.startsWith("native/"))
-      .sort();
-    expect(native).toEqual(filesBelow("native", [".cc"]));
+    const listed = Object.values(lists).flat().sort();
+    expect(listed).toEqual([...filesBelow("native", [".cc"]), ...filesBelow("cuda", [".cc", ".cu"])].sort());
     const missing = Object.values(lists)
       .flat()
       .filter((file) => !existsSync(join(root, file)));

@@ -1,0 +1,296 @@
+#!/usr/bin/env node
+// Plants bugs into the CUDA kernels, one at a time, and counts how many the emulated tests notice.
+//
+//   node scripts/test-mutations.mjs [--count 20] [--seed 1] [--kind barrier|wait|index|bound] [--file norm.cu] [--list]
+//   --count all takes every mutation there is.
+//
+// Mutations are made from the sources' text: a __syncthreads(), __syncwarp() or cp_async_wait taken out, an index moved
+// by one, a bound turned inside out. A mutated file is compiled alone and linked with the other objects of
+// build/emulated; then the groups of operator tests that use it run under up to three schedules until one fails. A
+// crash, a report of the emulator or a run that does not end counts as noticed too.
+//
+// Some mutations change nothing that could be seen (a barrier between two stages of one warp; `<` turned to `<=` where
+// both sides never meet). Known ones stand in test/emulator/equivalent-mutations.json with the reason; they are run, and
+// reported apart.
+
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const build = join(root, "build", "emulated");
+const work = join(root, "build", "mutations");
+const secondsPerRun = 240;
+
+/** The operator tests (filters of electra_emulated_tests) that a file's kernels take part in. */
+const groupsOf = {
+  attention: ["attention"],
+  corruption: ["mask_tokens", "replace_tokens", "sample_uniform"],
+  embedding: ["embedding"],
+  gemm: ["linear"],
+  language_model: ["language_model_head"],
+  linear: ["linear", "activation"],
+  losses: ["binary_cross_entropy", "class_cross_entropy", "mean_squared_error", "multi_label"],
+  norm: ["layer_norm", "dropout"],
+  optimizer: ["gradient_norm", "clip_factor", "adam"],
+  ragged: ["ragged", "broadcast_rows"],
+  rows: ["gather_rows", "scatter_add_rows", "tower_concat", "add_rows"],
+};
+
+/** The same random numbers everywhere: what is sampled depends on the seed alone. */
+function hashNumber(text) {
+  return createHash("sha256").update(text).digest().readUInt32LE(0);
+}
+
+/** Where comments, strings and preprocessor lines are blanked, so that nothing is planted into them. */
+function codeOnly(text) {
+  const blank = (match) => match.replace(/[^\n]/g, " ");
+  return text
+    .replace(/\/\/[^\n]*/g, blank)
+    .replace(/\/\*[\s\S]*?\*\//g, blank)
+    .replace(/"(?:[^"\\\n]|\\.)*"/g, blank)
+    .replace(/^[ \t]*#[^\n]*/gm, blank);
+}
+
+/** Stretches of text that are bodies of kernels or device functions. */
+function deviceBodies(code) {
+  const bodies = [];
+  const heads = /__(?:global|device)__/g;
+  for (let head = heads.exec(code); head !== null; head = heads.exec(code)) {
+    const open = code.indexOf("{", head.index);
+    const end = code.indexOf(";", head.index);
+    if (open < 0 || (end >= 0 && end < open)) continue;
+    let depth = 0;
+    for (let i = open; i < code.length; i++) {
+      if (code[i] === "{") depth++;
+      else if (code[i] === "}" && --depth === 0) {
+        bodies.push([open, i]);
+        break;
+      }
+    }
+  }
+  return bodies;
+}
+
+/** All mutations of one file. */
+function mutationsOf(file) {
+  const text = readFileSync(join(root, file), "utf8");
+  const code = codeOnly(text);
+  const found = [];
+  const add = (kind, start, end, replacement) => {
+    const line = text.slice(0, start).split("\n").length;
+    const was = text.slice(start, end);
+    found.push({
+      file,
+      kind,
+      start,
+      end,
+      replacement,
+      line,
+      was,
+      id: `${file} ${kind}: ${text.split("\n")[line - 1].trim()} @ ${was.trim()}`,
+    });
+  };
+  for (const [first, last] of deviceBodies(code)) {
+    const body = code.slice(first, last);
+    const each = (pattern, use) => {
+      for (const match of body.matchAll(pattern)) use(match, first + match.index);
+    };
+    each(/__syncthreads\(\);/g, (match, at) => add("barrier", at, at + match[0].length, ";"));
+    each(/__syncwarp\([^;]*\);/g, (match, at) => add("barrier", at, at + match[0].length, ";"));
+    each(/cp_async_wait<[^>]*>\(\);/g, (match, at) => add("wait", at, at + match[0].length, ";"));
+    // The innermost brackets of an access; not those of declarations and captures.
+    each(/(?<=[\w)\]])\[([^[\]]+)\]/g, (match, at) => {
+      const sign = hashNumber(`${file}${at}`) % 2 === 0 ? "+" : "-";
+      if (/^\s*\w+\s+\w+\s*$/.test(match[1])) return;
+      const before = code.slice(Math.max(0, at - 60), at);
+      if (/(?:float|int|uint32_t|int32_t|int64_t|double|auto|bool|char|T)\s+\w+(?:\[[^\]]*\])*$/.test(before))
+        return;
+      add("index", at, at + match[0].length, `[(${match[1]}) ${sign} 1]`);
+    });
+    each(/(?<=[\w)\]] )(<|>|<=|>=)(?= [\w(-])/g, (match, at) => {
+      // Not the brackets of templates: those have no blanks around them here.
+      const turned = { "<": "<=", "<=": "<", ">": ">=", ">=": ">" }[match[1]];
+      add("bound", at, at + match[0].length, turned);
+    });
+  }
+  // Nested heads (a __device__ function inside a body's stretch) would plant the same bug twice.
+  const seen = new Set();
+  return found.filter(({ start, kind }) => !seen.has(`${start}${kind}`) && seen.add(`${start}${kind}`));
+}
+
+function run(program, args, { seconds = 600, env = {}, cwd = root } = {}) {
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      cwd,
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    const keep = (chunk) => {
+      output = (output + chunk).slice(-20_000);
+    };
+    child.stdout.setEncoding("utf8").on("data", keep);
+    child.stderr.setEncoding("utf8").on("data", keep);
+    const timer = setTimeout(() => child.kill("SIGKILL"), seconds * 1000);
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      resolve({ code, signal, output });
+    });
+    child.on("error", (error) => resolve({ code: -1, signal: null, output: error.message }));
+  });
+}
+
+/** The compile command of a source file and the link command of the tests, from the build's own records. */
+function commands() {
+  const database = JSON.parse(readFileSync(join(build, "compile_commands.json"), "utf8"));
+  return new Map(database.map((entry) => [relative(root, entry.file), entry]));
+}
+
+async function linkCommand() {
+  const { output, code } = await run("ninja", [
+    "-C",
+    build,
+    "-t",
+    "commands",
+    "-s",
+    "electra_emulated_tests",
+  ]);
+  const line = output.split("\n").find((text) => text.includes("-o electra_emulated_tests"));
+  if (code !== 0 || line === undefined)
+    throw new Error(`ninja does not say how electra_emulated_tests is linked:\n${output}`);
+  return line.replace(/^: && /, "").replace(/ && :$/, "");
+}
+
+const { values: options } = parseArgs({
+  options: {
+    count: { type: "string", default: "20" },
+    seed: { type: "string", default: "1" },
+    kind: { type: "string" },
+    file: { type: "string" },
+    list: { type: "boolean", default: false },
+    "no-build": { type: "boolean", default: false },
+  },
+});
+
+const sources = JSON.parse(readFileSync(join(root, "native", "sources.json"), "utf8")).cuda.filter((file) =>
+  file.startsWith("cuda/kernels/"),
+);
+let mutations = sources
+  .flatMap(mutationsOf)
+  .filter(
+    ({ kind, file }) =>
+      (options.kind === undefined || kind === options.kind) &&
+      (options.file === undefined || file.endsWith(options.file)),
+  );
+if (options.count !== "all") {
+  const count = Number(options.count);
+  if (!Number.isInteger(count) || count < 1) {
+    console.error(`--count is ${options.count}; it must be a whole number of at least 1, or all`);
+    process.exit(2);
+  }
+  // Kinds take turns, so that a small sample has some of each.
+  const shuffled = [...mutations].sort(
+    (a, b) => hashNumber(options.seed + a.id + a.start) - hashNumber(options.seed + b.id + b.start),
+  );
+  const kinds = ["barrier", "index", "bound", "wait"].map((kind) =>
+    shuffled.filter((mutation) => mutation.kind === kind),
+  );
+  const chosen = [];
+  for (let round = 0; chosen.length < count && kinds.some((list) => list.length > round); round++) {
+    for (const list of kinds) if (list.length > round && chosen.length < count) chosen.push(list[round]);
+  }
+  mutations = chosen;
+}
+if (options.list) {
+  for (const { id, replacement } of mutations) console.log(`${id} -> ${replacement}`);
+  console.log(`${mutations.length} mutations`);
+  process.exit(0);
+}
+
+if (!options["no-build"]) {
+  const { code, output } = await run(
+    process.execPath,
+    [join(root, "scripts", "test-emulated.mjs"), "--build-only"],
+    { seconds: 1800 },
+  );
+  if (code !== 0) {
+    console.error(output);
+    process.exit(1);
+  }
+}
+mkdirSync(work, { recursive: true });
+const compile = commands();
+const link = await linkCommand();
+const equivalentFile = join(root, "test", "emulator", "equivalent-mutations.json");
+const equivalent = existsSync(equivalentFile) ? JSON.parse(readFileSync(equivalentFile, "utf8")) : {};
+
+/** What became of a mutation: caught (by what), survived, or not compilable. */
+async function tryMutation(mutation) {
+  const { file, start, end, replacement } = mutation;
+  const text = readFileSync(join(root, file), "utf8");
+  // Beside the original, so that its includes resolve; removed afterwards.
+  const mutant = join(root, dirname(file), `.mutant-${process.pid}.cu`);
+  const object = join(work, `mutant-${process.pid}.o`);
+  const program = join(work, `mutant-${process.pid}`);
+  const entry = compile.get(file);
+  try {
+    writeFileSync(mutant, text.slice(0, start) + replacement + text.slice(end));
+    const originalObject = entry.output ?? /-o (\S+)/.exec(entry.command)[1];
+    const command = entry.command
+      .replace(/-o \S+/, `-o ${object}`)
+      .replace(/-c \S+$/, `-c ${mutant}`)
+      .replace("-O2", "-O1");
+    const compiled = await run("sh", ["-c", command], { cwd: build });
+    if (compiled.code !== 0) return { verdict: "not compilable" };
+    const linked = await run(
+      "sh",
+      ["-c", link.replaceAll(originalObject, object).replace(/-o electra_emulated_tests/, `-o ${program}`)],
+      { cwd: build },
+    );
+    if (linked.code !== 0) return { verdict: "not compilable", detail: linked.output };
+    const family = Object.keys(groupsOf).find((name) => file.includes(`/${name}`));
+    for (const schedule of ["forward", "reversed", "random:11"]) {
+      for (const group of groupsOf[family] ?? [""]) {
+        const result = await run(program, ["test", group, "--first-failure"], {
+          seconds: secondsPerRun,
+          env: { ELECTRA_EMULATOR_SCHEDULE: schedule },
+        });
+        if (result.code === 0) continue;
+        const why =
+          result.signal === "SIGKILL"
+            ? `no end within ${secondsPerRun} s`
+            : (/^FAIL.*$/m.exec(result.output)?.[0] ?? result.output.trim().split("\n").at(-1));
+        return { verdict: "caught", detail: `${schedule}: ${why}`.slice(0, 160) };
+      }
+    }
+    return { verdict: "survived" };
+  } finally {
+    for (const path of [mutant, object, program]) rmSync(path, { force: true });
+  }
+}
+
+let caught = 0;
+let discarded = 0;
+let known = 0;
+const survivors = [];
+for (const mutation of mutations) {
+  const { verdict, detail } = await tryMutation(mutation);
+  const label = `${mutation.file}:${mutation.line} ${mutation.kind}: ${mutation.was} -> ${mutation.replacement}`;
+  if (verdict === "caught") caught++;
+  else if (verdict === "not compilable") discarded++;
+  else if (equivalent[mutation.id] !== undefined) known++;
+  else survivors.push(label);
+  console.log(`${verdict.toUpperCase().padEnd(14)} ${label}${detail ? `\n               ${detail}` : ""}`);
+}
+const counted = caught + survivors.length;
+console.log(
+  `\n${caught} of ${counted} mutations caught (${counted === 0 ? 0 : ((100 * caught) / counted).toFixed(1)} %), ${known} known to change nothing, ${discarded} did not compile`,
+);
+for (const survivor of survivors) console.log(`survived: ${survivor}`);
+const ok = counted > 0 && caught >= 0.95 * counted;
+console.log(`${caught} passed, ${ok ? 0 : survivors.length} failed`);
+process.exit(ok ? 0 : 1);
