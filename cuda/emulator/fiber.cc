@@ -13,8 +13,8 @@
 #endif
 
 #if defined(__x86_64__)
-// Saves what a callee must keep, and the stack pointer. The floating-point control words stay: all fibers of a
-// launch share the mode of the thread that launched.
+// Saves what a callee must keep, and the stack pointer. The floating-point control words stay: all fibers of
+// a launch share the mode of the thread that launched.
 asm(R"(
 .text
 .p2align 4
@@ -116,7 +116,8 @@ void fiber_create(Fiber& fiber) {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   char* stack = static_cast<char*>(memory) + kFiberGuardBytes;
   if (memory == MAP_FAILED || mprotect(stack, kFiberStackBytes, PROT_READ | PROT_WRITE) != 0) {
-    throw EngineError("ERR_ELECTRA_OUT_OF_MEMORY", "emulator: no stack for a thread: %s", std::strerror(errno));
+    throw EngineError("ERR_ELECTRA_OUT_OF_MEMORY", "emulator: no stack for a thread: %s",
+                      std::strerror(errno));
   }
   fiber.stack = stack;
 }

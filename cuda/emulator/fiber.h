@@ -27,8 +27,9 @@ struct Fiber {
 /// Maps the stack.
 void fiber_create(Fiber& fiber);
 
-/// Makes the next switch to `fiber` call `entry(fiber)`, which must not return; what its stack held is given up.
-/// `colour` spreads the tops over the cache's sets: at equal page offsets a thousand stacks would share a few lines.
+/// Makes the next switch to `fiber` call `entry(fiber)`, which must not return; what its stack held is given
+/// up. `colour` spreads the tops over the cache's sets: at equal page offsets a thousand stacks would share a
+/// few lines.
 void fiber_prepare(Fiber& fiber, int colour, void (*entry)(Fiber&));
 
 /// Suspends `from` (the running one) and goes on with `to`.

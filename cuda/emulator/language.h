@@ -52,7 +52,8 @@ T reduce(const Site& site, uint32_t mask, T value, Combine combine) {
   const WarpExchange& exchange = warp_exchange(site, mask);
   T result = value;
   for (int lane = 0; lane < 32; ++lane) {
-    if (lane != lane_id() && (exchange.lanes >> lane & 1u)) result = combine(result, static_cast<T>(exchange.in[lane].bits));
+    if (lane != lane_id() && (exchange.lanes >> lane & 1u))
+      result = combine(result, static_cast<T>(exchange.in[lane].bits));
   }
   return result;
 }
@@ -69,7 +70,8 @@ T atomic(T* address, Change change) {
 
 // Every function that waits takes the caller's place for reports.
 #define ELECTRA_SITE_PARAMETERS const char *file = __builtin_FILE(), int line = __builtin_LINE()
-#define ELECTRA_SITE ::electra::emulator::Site{__func__, file, line}
+#define ELECTRA_SITE \
+  ::electra::emulator::Site { __func__, file, line }
 
 inline void __syncthreads(ELECTRA_SITE_PARAMETERS) { electra::emulator::block_barrier(ELECTRA_SITE, false); }
 inline int __syncthreads_count(int predicate, ELECTRA_SITE_PARAMETERS) {
@@ -95,7 +97,8 @@ inline void __nanosleep(unsigned) { electra::emulator::preemption_point(); }
 template <class T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32, ELECTRA_SITE_PARAMETERS) {
   const int lane = electra::emulator::lane_id();
-  return electra::emulator::shuffle(ELECTRA_SITE, mask, value, (lane & ~(width - 1)) | (source & (width - 1)), true);
+  return electra::emulator::shuffle(ELECTRA_SITE, mask, value, (lane & ~(width - 1)) | (source & (width - 1)),
+                                    true);
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, ELECTRA_SITE_PARAMETERS) {
@@ -122,9 +125,10 @@ inline int __any_sync(unsigned mask, int predicate, ELECTRA_SITE_PARAMETERS) {
 inline int __all_sync(unsigned mask, int predicate, ELECTRA_SITE_PARAMETERS) {
   return electra::emulator::ballot(ELECTRA_SITE, mask, predicate == 0) == 0;
 }
-#define ELECTRA_REDUCE(name, type, expression)                                                       \
-  inline type name(unsigned mask, type value, ELECTRA_SITE_PARAMETERS) {                             \
-    return electra::emulator::reduce(ELECTRA_SITE, mask, value, [](type a, type b) -> type { return expression; }); \
+#define ELECTRA_REDUCE(name, type, expression)                                           \
+  inline type name(unsigned mask, type value, ELECTRA_SITE_PARAMETERS) {                 \
+    return electra::emulator::reduce(ELECTRA_SITE, mask, value,                          \
+                                     [](type a, type b) -> type { return expression; }); \
   }
 ELECTRA_REDUCE(__reduce_add_sync, unsigned, a + b)
 ELECTRA_REDUCE(__reduce_add_sync, int, a + b)
@@ -133,22 +137,22 @@ ELECTRA_REDUCE(__reduce_min_sync, int, std::min(a, b))
 ELECTRA_REDUCE(__reduce_max_sync, unsigned, std::max(a, b))
 ELECTRA_REDUCE(__reduce_max_sync, int, std::max(a, b))
 ELECTRA_REDUCE(__reduce_or_sync, unsigned, a | b)
-ELECTRA_REDUCE(__reduce_and_sync, unsigned, a & b)
+ELECTRA_REDUCE(__reduce_and_sync, unsigned, a& b)
 #undef ELECTRA_REDUCE
 
-#define ELECTRA_ATOMIC(name, type, expression) \
-  inline type name(type* address, type value) { \
+#define ELECTRA_ATOMIC(name, type, expression)                                                   \
+  inline type name(type* address, type value) {                                                  \
     return electra::emulator::atomic(address, [value](type old) -> type { return expression; }); \
   }
-#define ELECTRA_INTEGER_ATOMICS(type)                  \
-  ELECTRA_ATOMIC(atomicAdd, type, old + value)         \
-  ELECTRA_ATOMIC(atomicMax, type, std::max(old, value)) \
-  ELECTRA_ATOMIC(atomicMin, type, std::min(old, value)) \
-  ELECTRA_ATOMIC(atomicOr, type, old | value)          \
-  ELECTRA_ATOMIC(atomicAnd, type, old & value)         \
-  ELECTRA_ATOMIC(atomicXor, type, old ^ value)         \
-  ELECTRA_ATOMIC(atomicExch, type, ((void)old, value)) \
-  inline type atomicCAS(type* address, type expected, type value) { \
+#define ELECTRA_INTEGER_ATOMICS(type)                                                                   \
+  ELECTRA_ATOMIC(atomicAdd, type, old + value)                                                          \
+  ELECTRA_ATOMIC(atomicMax, type, std::max(old, value))                                                 \
+  ELECTRA_ATOMIC(atomicMin, type, std::min(old, value))                                                 \
+  ELECTRA_ATOMIC(atomicOr, type, old | value)                                                           \
+  ELECTRA_ATOMIC(atomicAnd, type, old& value)                                                           \
+  ELECTRA_ATOMIC(atomicXor, type, old ^ value)                                                          \
+  ELECTRA_ATOMIC(atomicExch, type, ((void)old, value))                                                  \
+  inline type atomicCAS(type* address, type expected, type value) {                                     \
     return electra::emulator::atomic(address, [=](type old) { return old == expected ? value : old; }); \
   }
 ELECTRA_INTEGER_ATOMICS(int)
@@ -163,13 +167,34 @@ ELECTRA_ATOMIC(atomicExch, float, ((void)old, value))
 #undef ELECTRA_INTEGER_ATOMICS
 #undef ELECTRA_ATOMIC
 
-template <class T> T __ldg(const T* address) { return *address; }
-template <class T> T __ldcs(const T* address) { return *address; }
-template <class T> T __ldcg(const T* address) { return *address; }
-template <class T> T __ldca(const T* address) { return *address; }
-template <class T> void __stcs(T* address, T value) { *address = value; }
-template <class T> void __stcg(T* address, T value) { *address = value; }
-template <class T> void __stwt(T* address, T value) { *address = value; }
+template <class T>
+T __ldg(const T* address) {
+  return *address;
+}
+template <class T>
+T __ldcs(const T* address) {
+  return *address;
+}
+template <class T>
+T __ldcg(const T* address) {
+  return *address;
+}
+template <class T>
+T __ldca(const T* address) {
+  return *address;
+}
+template <class T>
+void __stcs(T* address, T value) {
+  *address = value;
+}
+template <class T>
+void __stcg(T* address, T value) {
+  *address = value;
+}
+template <class T>
+void __stwt(T* address, T value) {
+  *address = value;
+}
 
 inline unsigned __float_as_uint(float value) { return electra::emulator::bit_cast<unsigned>(value); }
 inline int __float_as_int(float value) { return electra::emulator::bit_cast<int>(value); }
@@ -245,8 +270,8 @@ inline float __uint2float_rn(unsigned a) { return static_cast<float>(a); }
 #define rsqrtf(x) (1.0f / std::sqrt(static_cast<float>(x)))
 #define rsqrt(x) (1.0 / std::sqrt(static_cast<double>(x)))
 
-#define ELECTRA_MIN_MAX(type)                                \
-  inline type min(type a, type b) { return b < a ? b : a; }  \
+#define ELECTRA_MIN_MAX(type)                               \
+  inline type min(type a, type b) { return b < a ? b : a; } \
   inline type max(type a, type b) { return a < b ? b : a; }
 ELECTRA_MIN_MAX(int)
 ELECTRA_MIN_MAX(unsigned)

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdarg>
 #include <cstdint>
 #include <cstdio>
@@ -19,7 +21,6 @@ namespace {
 
 constexpr unsigned char kCanary = 0xC5;
 constexpr size_t kAlignment = 256;
-constexpr size_t kLeadingCanary = 256;
 
 struct Allocation {
   size_t bytes;
@@ -58,20 +59,34 @@ bool counted_failure() {
   return left > 0 && --left == 0;
 }
 
+/// The memory between an allocation and the pages at its ends; looked at after every kernel, so fast when
+/// intact.
+bool intact(const char* begin, size_t bytes) {
+  static const auto canaries = [] {
+    std::array<unsigned char, kAlignment> all;
+    all.fill(kCanary);
+    return all;
+  }();
+  return std::memcmp(begin, canaries.data(), bytes) == 0;
+}
+
 void check_canaries(char* begin, const Allocation& allocation, const char* when) {
   const char* end = allocation.mapping + allocation.mapping_bytes - page_size();
-  for (const char* byte = begin + allocation.bytes; byte < end; ++byte) {
+  const char* last = begin + allocation.bytes;
+  const size_t lead = std::min(kAlignment, static_cast<size_t>(begin - allocation.mapping) - page_size());
+  if (intact(last, static_cast<size_t>(end - last)) && intact(begin - lead, lead)) return;
+  for (const char* byte = last; byte < end; ++byte) {
     if (static_cast<unsigned char>(*byte) != kCanary) {
       die("%s: written %zu bytes past the end of allocation %llu, %zu bytes at %p", when,
-          static_cast<size_t>(byte - begin) - allocation.bytes, static_cast<unsigned long long>(allocation.number),
-          allocation.bytes, static_cast<void*>(begin));
+          static_cast<size_t>(byte - begin) - allocation.bytes,
+          static_cast<unsigned long long>(allocation.number), allocation.bytes, static_cast<void*>(begin));
     }
   }
-  const size_t lead = std::min(kLeadingCanary, static_cast<size_t>(begin - allocation.mapping) - page_size());
   for (const char* byte = begin - lead; byte < begin; ++byte) {
     if (static_cast<unsigned char>(*byte) != kCanary) {
-      die("%s: written %zu bytes before allocation %llu, %zu bytes at %p", when, static_cast<size_t>(begin - byte),
-          static_cast<unsigned long long>(allocation.number), allocation.bytes, static_cast<void*>(begin));
+      die("%s: written %zu bytes before allocation %llu, %zu bytes at %p", when,
+          static_cast<size_t>(begin - byte), static_cast<unsigned long long>(allocation.number),
+          allocation.bytes, static_cast<void*>(begin));
     }
   }
 }
@@ -85,17 +100,22 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   int length = 0;
   const char* kernel = running_kernel();
   if (kernel != nullptr) {
-    length = std::snprintf(text, sizeof(text), "emulator: invalid access at %p in kernel %s, block (%u, %u, %u), thread (%u, %u, %u)",
-                           info->si_addr, kernel, blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    length = std::snprintf(
+        text, sizeof(text),
+        "emulator: invalid access at %p in kernel %s, block (%u, %u, %u), thread (%u, %u, %u)", info->si_addr,
+        kernel, blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
   } else {
-    length = std::snprintf(text, sizeof(text), "emulator: invalid access at %p outside of kernels", info->si_addr);
+    length =
+        std::snprintf(text, sizeof(text), "emulator: invalid access at %p outside of kernels", info->si_addr);
   }
   const Allocation* nearest = nullptr;
   char* nearest_begin = nullptr;
   size_t nearest_distance = 0;
   for (const auto& [begin, allocation] : memory().device) {
     const size_t distance = address < begin ? static_cast<size_t>(begin - address)
-                            : address >= begin + allocation.bytes ? static_cast<size_t>(address - begin) - allocation.bytes : 0;
+                            : address >= begin + allocation.bytes
+                                ? static_cast<size_t>(address - begin) - allocation.bytes
+                                : 0;
     if (nearest != nullptr && distance >= nearest_distance) continue;
     nearest = &allocation;
     nearest_begin = begin;
@@ -105,9 +125,10 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   if (is_fiber_guard(address)) {
     length += std::snprintf(text + length, room, ": the thread's stack is full");
   } else if (nearest != nullptr) {
-    length += std::snprintf(text + length, room, ": %zu bytes %s allocation %llu, %zu bytes at %p", nearest_distance,
-                            address < nearest_begin ? "before" : "past the end of",
-                            static_cast<unsigned long long>(nearest->number), nearest->bytes, static_cast<void*>(nearest_begin));
+    length += std::snprintf(text + length, room, ": %zu bytes %s allocation %llu, %zu bytes at %p",
+                            nearest_distance, address < nearest_begin ? "before" : "past the end of",
+                            static_cast<unsigned long long>(nearest->number), nearest->bytes,
+                            static_cast<void*>(nearest_begin));
   }
   text[length++] = '\n';
   if (kernel != nullptr || nearest != nullptr) {
@@ -117,17 +138,20 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   sigaction(SIGSEGV, &previous_segv, nullptr);
   sigaction(SIGBUS, &previous_bus, nullptr);
   const struct sigaction& previous = signal == SIGSEGV ? previous_segv : previous_bus;
-  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) previous.sa_sigaction(signal, info, context);
+  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr)
+    previous.sa_sigaction(signal, info, context);
 }
 
 }  // namespace
 
 void* allocate_device(size_t bytes) {
   Memory& all = memory();
-  if (counted_failure() || bytes > options().memory - std::min(options().memory, all.device_bytes)) return nullptr;
+  if (counted_failure() || bytes > options().memory - std::min(options().memory, all.device_bytes))
+    return nullptr;
   const size_t page = page_size();
   const size_t inner = (bytes + kAlignment - 1) / page * page + page;
-  void* mapping = mmap(nullptr, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapping =
+      mmap(nullptr, inner + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) return nullptr;
   char* first = static_cast<char*>(mapping) + page;
   if (mprotect(first, inner, PROT_READ | PROT_WRITE) != 0) {
@@ -153,7 +177,8 @@ void free_device(void* pointer) {
   if (found == all.device.end()) {
     const auto old = all.freed.find(begin);
     if (old != all.freed.end()) {
-      die("cudaFree: allocation %llu at %p freed twice", static_cast<unsigned long long>(old->second), pointer);
+      die("cudaFree: allocation %llu at %p freed twice", static_cast<unsigned long long>(old->second),
+          pointer);
     }
     die("cudaFree: %p is not an allocation", pointer);
   }
@@ -191,7 +216,9 @@ bool is_device_memory(const void* pointer, size_t bytes) {
   return begin + bytes <= found->first + found->second.bytes;
 }
 
-MemoryUse memory_use() { return MemoryUse{memory().device_bytes, memory().device.size(), memory().pinned.size()}; }
+MemoryUse memory_use() {
+  return MemoryUse{memory().device_bytes, memory().device.size(), memory().pinned.size()};
+}
 
 void install_fault_handler() {
   // A fault on a fiber's full stack needs another stack to run on.
@@ -208,7 +235,7 @@ void install_fault_handler() {
     }
   }
   static const bool once = [] {
-    struct sigaction action {};
+    struct sigaction action{};
     action.sa_sigaction = &on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigaction(SIGSEGV, &action, &previous_segv);

@@ -1,6 +1,7 @@
 #pragma once
-// Device and pinned memory of the emulated runtime. Device memory ends at a guard page; what little lies between is
-// filled with canaries. Damage ends the process with a message: the program's memory is not to be trusted then.
+// Device and pinned memory of the emulated runtime. Device memory ends at a guard page; what little lies
+// between is filled with canaries. Damage ends the process with a message: the program's memory is not to be
+// trusted then.
 
 #include <cstddef>
 

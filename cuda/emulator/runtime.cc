@@ -139,7 +139,8 @@ cudaError_t submit(CUstream_st& stream, std::function<void()> work) {
 }
 
 bool begins_on_device(cudaMemcpyKind kind, bool source) {
-  return kind == cudaMemcpyDeviceToDevice || kind == (source ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice);
+  return kind == cudaMemcpyDeviceToDevice ||
+         kind == (source ? cudaMemcpyDeviceToHost : cudaMemcpyHostToDevice);
 }
 
 /// Device ends must lie inside an allocation, host ends must not.
@@ -173,34 +174,36 @@ cudaError_t enqueue_kernel(const char* name, dim3 grid, dim3 block, size_t share
 
 using namespace electra::emulator;  // NOLINT: what follows are CUDA's own global names
 
-#define ELECTRA_ERRORS(X)                                                                                     \
-  X(cudaSuccess, "no error")                                                                                  \
-  X(cudaErrorInvalidValue, "invalid argument")                                                                \
-  X(cudaErrorMemoryAllocation, "out of memory")                                                               \
-  X(cudaErrorInitializationError, "initialization error")                                                     \
-  X(cudaErrorInvalidConfiguration, "invalid configuration argument")                                          \
-  X(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")              \
-  X(cudaErrorNoDevice, "no CUDA-capable device is detected")                                                  \
-  X(cudaErrorInvalidDevice, "invalid device ordinal")                                                         \
-  X(cudaErrorInvalidResourceHandle, "invalid resource handle")                                                \
-  X(cudaErrorNotReady, "device not ready")                                                                    \
-  X(cudaErrorIllegalAddress, "an illegal memory access was encountered")                                      \
-  X(cudaErrorLaunchFailure, "unspecified launch failure")                                                     \
-  X(cudaErrorNotSupported, "operation not supported")                                                         \
-  X(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")                    \
-  X(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture")             \
-  X(cudaErrorStreamCaptureUnmatched, "the capture was not initiated in this stream")                          \
-  X(cudaErrorStreamCaptureUnjoined, "the capture has work that is not joined to its stream")                  \
+#define ELECTRA_ERRORS(X)                                                                         \
+  X(cudaSuccess, "no error")                                                                      \
+  X(cudaErrorInvalidValue, "invalid argument")                                                    \
+  X(cudaErrorMemoryAllocation, "out of memory")                                                   \
+  X(cudaErrorInitializationError, "initialization error")                                         \
+  X(cudaErrorInvalidConfiguration, "invalid configuration argument")                              \
+  X(cudaErrorInsufficientDriver, "CUDA driver version is insufficient for CUDA runtime version")  \
+  X(cudaErrorNoDevice, "no CUDA-capable device is detected")                                      \
+  X(cudaErrorInvalidDevice, "invalid device ordinal")                                             \
+  X(cudaErrorInvalidResourceHandle, "invalid resource handle")                                    \
+  X(cudaErrorNotReady, "device not ready")                                                        \
+  X(cudaErrorIllegalAddress, "an illegal memory access was encountered")                          \
+  X(cudaErrorLaunchFailure, "unspecified launch failure")                                         \
+  X(cudaErrorNotSupported, "operation not supported")                                             \
+  X(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing")        \
+  X(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture") \
+  X(cudaErrorStreamCaptureUnmatched, "the capture was not initiated in this stream")              \
+  X(cudaErrorStreamCaptureUnjoined, "the capture has work that is not joined to its stream")      \
   X(cudaErrorUnknown, "unknown error")
 
 const char* cudaGetErrorString(cudaError_t error) {
-#define X(code, text) if (error == code) return text;
+#define X(code, text) \
+  if (error == code) return text;
   ELECTRA_ERRORS(X)
 #undef X
   return "unrecognized error code";
 }
 const char* cudaGetErrorName(cudaError_t error) {
-#define X(code, text) if (error == code) return #code;
+#define X(code, text) \
+  if (error == code) return #code;
   ELECTRA_ERRORS(X)
 #undef X
   return "unrecognized error code";
@@ -214,7 +217,8 @@ cudaError_t cudaPeekAtLastError() {
   return runtime().last;
 }
 
-// ---- Device ------------------------------------------------------------------------------------------------
+// ---- Device
+// ------------------------------------------------------------------------------------------------
 
 namespace {
 cudaError_t driver_state() {
@@ -259,18 +263,35 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   const cudaError_t error = cudaGetDeviceProperties(&properties, device);
   if (error != cudaSuccess) return error;
   switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: *value = properties.maxThreadsPerBlock; break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = static_cast<int>(properties.sharedMemPerBlock); break;
-    case cudaDevAttrWarpSize: *value = properties.warpSize; break;
-    case cudaDevAttrMultiProcessorCount: *value = properties.multiProcessorCount; break;
-    case cudaDevAttrL2CacheSize: *value = properties.l2CacheSize; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = properties.major; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = properties.minor; break;
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = properties.maxThreadsPerBlock;
+      break;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      *value = static_cast<int>(properties.sharedMemPerBlock);
+      break;
+    case cudaDevAttrWarpSize:
+      *value = properties.warpSize;
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = properties.multiProcessorCount;
+      break;
+    case cudaDevAttrL2CacheSize:
+      *value = properties.l2CacheSize;
+      break;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = properties.major;
+      break;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = properties.minor;
+      break;
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
       *value = static_cast<int>(properties.sharedMemPerMultiprocessor);
       break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(properties.sharedMemPerBlockOptin); break;
-    default: return fail(cudaErrorInvalidValue);
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(properties.sharedMemPerBlockOptin);
+      break;
+    default:
+      return fail(cudaErrorInvalidValue);
   }
   return cudaSuccess;
 }
@@ -281,7 +302,9 @@ cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
 }
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = options().driver == Options::Driver::kNone ? 0 : options().driver == Options::Driver::kOld ? 10000 : 13000;
+  *version = options().driver == Options::Driver::kNone  ? 0
+             : options().driver == Options::Driver::kOld ? 10000
+                                                         : 13000;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
@@ -295,7 +318,8 @@ cudaError_t cudaMemGetInfo(size_t* free_bytes, size_t* total_bytes) {
   return driver_state();
 }
 
-// ---- Memory ------------------------------------------------------------------------------------------------
+// ---- Memory
+// ------------------------------------------------------------------------------------------------
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   Lock lock(runtime().mutex);
@@ -329,7 +353,8 @@ cudaError_t cudaFreeHost(void* memory) {
   return cudaSuccess;
 }
 
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream) {
   Lock lock(runtime().mutex);
   if (!copy_makes_sense(to, from, bytes, kind)) return fail(cudaErrorInvalidValue);
   return enqueue(stream, [=] { std::memcpy(to, from, bytes); });
@@ -353,7 +378,8 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
   }
   return enqueue(stream, [=] {
     for (size_t row = 0; row < height; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, width);
+      std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch,
+                  width);
     }
   });
 }
@@ -362,9 +388,12 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   if (bytes > 0 && !is_device_memory(to, bytes)) return fail(cudaErrorInvalidValue);
   return enqueue(stream, [=] { std::memset(to, value, bytes); });
 }
-cudaError_t cudaMemset(void* to, int value, size_t bytes) { return cudaMemsetAsync(to, value, bytes, nullptr); }
+cudaError_t cudaMemset(void* to, int value, size_t bytes) {
+  return cudaMemsetAsync(to, value, bytes, nullptr);
+}
 
-// ---- Streams and events --------------------------------------------------------------------------------------
+// ---- Streams and events
+// --------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   Lock lock(runtime().mutex);
@@ -373,7 +402,9 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   runtime().streams.push_back(*stream);
   return cudaSuccess;
 }
-cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
+cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  return cudaStreamCreateWithFlags(stream, cudaStreamDefault);
+}
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   Lock lock(runtime().mutex);
   if (stream == nullptr || find(stream) == nullptr) return fail(cudaErrorInvalidResourceHandle);
@@ -429,7 +460,8 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   if (stream == nullptr || runtime().events.count(event) == 0) return fail(cudaErrorInvalidResourceHandle);
   event->capture = stream->capture;
   event->stream = stream;
-  if (stream->capture != nullptr) return stream->capture->invalid ? fail(cudaErrorStreamCaptureInvalidated) : cudaSuccess;
+  if (stream->capture != nullptr)
+    return stream->capture->invalid ? fail(cudaErrorStreamCaptureInvalidated) : cudaSuccess;
   const uint64_t generation = ++event->recorded;
   return submit(*stream, [event, generation] {
     event->completed = generation;
@@ -454,7 +486,8 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
     if (stream->capture->origin != stream) stream->unjoined = true;
     return cudaSuccess;
   }
-  if (stream->capture != nullptr) return event->recorded == 0 ? cudaSuccess : fail(cudaErrorStreamCaptureUnsupported);
+  if (stream->capture != nullptr)
+    return event->recorded == 0 ? cudaSuccess : fail(cudaErrorStreamCaptureUnsupported);
   const uint64_t generation = event->recorded;
   if (generation == 0) return cudaSuccess;
   return submit(*stream, [event, generation] { reach(event, generation); });
@@ -484,7 +517,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
   return cudaSuccess;
 }
 
-// ---- Graphs ------------------------------------------------------------------------------------------------
+// ---- Graphs
+// ------------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   Lock lock(runtime().mutex);
@@ -526,9 +560,9 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t handle, cudaStreamCaptureStatus* 
   Lock lock(runtime().mutex);
   CUstream_st* stream = find(handle);
   if (stream == nullptr) return fail(cudaErrorInvalidResourceHandle);
-  *status = stream->capture == nullptr  ? cudaStreamCaptureStatusNone
+  *status = stream->capture == nullptr ? cudaStreamCaptureStatusNone
             : stream->capture->invalid ? cudaStreamCaptureStatusInvalidated
-                                        : cudaStreamCaptureStatusActive;
+                                       : cudaStreamCaptureStatusActive;
   return cudaSuccess;
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {

@@ -1,8 +1,8 @@
 #pragma once
 // The CUDA runtime: memory with guard pages, streams, events, captured graphs. Names and values are CUDA's.
 //
-// Streams run their work at once, or with ELECTRA_EMULATOR_DEFER=1 when something waits for it: then host memory of
-// an asynchronous copy is read and written late, and a missing synchronisation shows.
+// Streams run their work at once, or with ELECTRA_EMULATOR_DEFER=1 when something waits for it: then host
+// memory of an asynchronous copy is read and written late, and a missing synchronisation shows.
 
 #include <cstddef>
 #include <functional>
@@ -119,16 +119,21 @@ cudaError_t cudaMallocHost(void** memory, size_t bytes);
 cudaError_t cudaHostAlloc(void** memory, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void* memory);
 template <class T>
-cudaError_t cudaMalloc(T** memory, size_t bytes) { return cudaMalloc(reinterpret_cast<void**>(memory), bytes); }
+cudaError_t cudaMalloc(T** memory, size_t bytes) {
+  return cudaMalloc(reinterpret_cast<void**>(memory), bytes);
+}
 template <class T>
-cudaError_t cudaMallocHost(T** memory, size_t bytes) { return cudaMallocHost(reinterpret_cast<void**>(memory), bytes); }
+cudaError_t cudaMallocHost(T** memory, size_t bytes) {
+  return cudaMallocHost(reinterpret_cast<void**>(memory), bytes);
+}
 template <class T>
 cudaError_t cudaHostAlloc(T** memory, size_t bytes, unsigned flags) {
   return cudaHostAlloc(reinterpret_cast<void**>(memory), bytes, flags);
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream = nullptr);
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
 cudaError_t cudaMemset(void* to, int value, size_t bytes);
@@ -174,7 +179,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F*, int t
 
 namespace electra::emulator {
 
-/// Work for a stream: run, put off or recorded, as the stream is. For stand-ins of libraries that take a stream.
+/// Work for a stream: run, put off or recorded, as the stream is. For stand-ins of libraries that take a
+/// stream.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work);
 
 /// A launch; `body` is the kernel with its arguments.

@@ -1,5 +1,8 @@
 #include "scheduler.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdarg>
 #include <cstdio>
@@ -10,9 +13,6 @@
 #include <map>
 #include <utility>
 #include <vector>
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "../../native/engine_error.h"
 #include "fiber.h"
@@ -190,7 +190,8 @@ void release_block() {
   state.vote = BlockVote{state.votes, state.live};
   state.arrived = 0;
   state.votes = 0;
-  release(0, state.thread_count, [](const Thread& thread) { return thread.waiting && thread.in_block_barrier; });
+  release(0, state.thread_count,
+          [](const Thread& thread) { return thread.waiting && thread.in_block_barrier; });
 }
 
 void become(Thread* thread) {
@@ -216,8 +217,8 @@ void report_divergence() {
   std::string text;
   for (const auto& [site, group] : groups) {
     char line[400];
-    std::snprintf(line, sizeof(line), "; %d threads (%d..%d) wait in %s:%d", group.count, group.first, group.last,
-                  site.second.c_str(), site.first);
+    std::snprintf(line, sizeof(line), "; %d threads (%d..%d) wait in %s:%d", group.count, group.first,
+                  group.last, site.second.c_str(), site.first);
     text += line;
     if (group.mask != 0) {
       std::snprintf(line, sizeof(line), " with mask 0x%08x", group.mask);
@@ -321,7 +322,8 @@ void check_canaries() {
   for (const SharedArray& array : state.arrays) {
     for (size_t i = 0; i < kCanaryBytes; ++i) {
       if (static_cast<unsigned char>(array.begin[array.bytes + i]) != kCanary) {
-        throw EngineError(kCode, "emulator: kernel %s, block (%u, %u, %u) wrote past the end of shared array %s",
+        throw EngineError(kCode,
+                          "emulator: kernel %s, block (%u, %u, %u) wrote past the end of shared array %s",
                           state.kernel, blockIdx.x, blockIdx.y, blockIdx.z, array.name);
       }
     }
@@ -329,8 +331,9 @@ void check_canaries() {
   const char* end = state.dynamic_begin + state.dynamic_bytes;
   for (; state.dynamic_bytes > 0 && end < state.dynamic_arena.begin + state.dynamic_arena.bytes; ++end) {
     if (static_cast<unsigned char>(*end) != kCanary) {
-      throw EngineError(kCode, "emulator: kernel %s, block (%u, %u, %u) wrote past its %zu bytes of dynamic shared memory",
-                        state.kernel, blockIdx.x, blockIdx.y, blockIdx.z, state.dynamic_bytes);
+      throw EngineError(
+          kCode, "emulator: kernel %s, block (%u, %u, %u) wrote past its %zu bytes of dynamic shared memory",
+          state.kernel, blockIdx.x, blockIdx.y, blockIdx.z, state.dynamic_bytes);
     }
   }
 }
@@ -352,7 +355,8 @@ void run_block() {
   state.arrays.clear();
   if (state.dynamic_bytes > 0) std::memset(state.dynamic_begin, 0xFF, state.dynamic_bytes);
   if (state.schedule == Schedule::kRandom) {
-    for (int i = state.thread_count - 1; i > 0; --i) std::swap(state.order[i], state.order[random_below(i + 1)]);
+    for (int i = state.thread_count - 1; i > 0; --i)
+      std::swap(state.order[i], state.order[random_below(i + 1)]);
   }
   Worker* worker = idle_worker();
   worker->assigned = pick();
@@ -365,7 +369,8 @@ void run_block() {
       fiber_prepare(each, each.colour, &worker_main);
       state.idle.push_back(&each);
     }
-    for (Thread& thread : state.threads) thread.fiber = nullptr, thread.waiting = false, thread.copies.clear();
+    for (Thread& thread : state.threads)
+      thread.fiber = nullptr, thread.waiting = false, thread.copies.clear();
     std::exception_ptr failure = std::exchange(state.failure, nullptr);
     std::rethrow_exception(failure);
   }
@@ -383,7 +388,8 @@ void read_schedule(Options& options, const char* text) {
     options.schedule = Schedule::kRandom;
     options.seed = text[6] == ':' ? parse_size(text + 7) : 0;
   } else {
-    throw EngineError("ERR_ELECTRA_VALUE", "emulator: schedule %s, expected forward, reversed or random:SEED", text);
+    throw EngineError("ERR_ELECTRA_VALUE", "emulator: schedule %s, expected forward, reversed or random:SEED",
+                      text);
   }
 }
 
@@ -398,7 +404,8 @@ Options& options() {
     if (const char* text = std::getenv("ELECTRA_EMULATOR_DEFER")) result.defer = std::strcmp(text, "1") == 0;
     if (const char* text = std::getenv("ELECTRA_EMULATOR_FAIL_MALLOC")) result.fail_malloc = std::atoll(text);
     if (const char* text = std::getenv("ELECTRA_EMULATOR_MEMORY")) result.memory = parse_size(text);
-    if (const char* text = std::getenv("ELECTRA_EMULATOR_MULTIPROCESSORS")) result.multiprocessors = std::atoi(text);
+    if (const char* text = std::getenv("ELECTRA_EMULATOR_MULTIPROCESSORS"))
+      result.multiprocessors = std::atoi(text);
     if (const char* text = std::getenv("ELECTRA_EMULATOR_DRIVER")) {
       if (std::strcmp(text, "none") == 0) result.driver = Options::Driver::kNone;
       if (std::strcmp(text, "old") == 0) result.driver = Options::Driver::kOld;
@@ -432,8 +439,11 @@ const WarpExchange& warp_exchange(const Site& site, uint32_t mask, void (*comple
     warp.mask = mask;
     warp.complete = complete;
   } else if (!same_site(site, warp.site) || mask != warp.mask) {
-    kernel_error("lanes of warp %d meet in different places: %s at %s:%d with mask 0x%08x, %s at %s:%d with mask 0x%08x",
-                 index, warp.site.what, warp.site.file, warp.site.line, warp.mask, site.what, site.file, site.line, mask);
+    kernel_error(
+        "lanes of warp %d meet in different places: %s at %s:%d with mask 0x%08x, %s at %s:%d with mask "
+        "0x%08x",
+        index, warp.site.what, warp.site.file, warp.site.line, warp.mask, site.what, site.file, site.line,
+        mask);
   }
   thread.waiting = true;
   thread.in_block_barrier = false;
@@ -453,8 +463,8 @@ BlockVote block_barrier(const Site& site, bool predicate) {
   if (state.arrived == 0) {
     state.site = site;
   } else if (!same_site(site, state.site)) {
-    kernel_error("divergent barrier: threads of one block meet in %s at %s:%d and in %s at %s:%d", state.site.what,
-                 state.site.file, state.site.line, site.what, site.file, site.line);
+    kernel_error("divergent barrier: threads of one block meet in %s at %s:%d and in %s at %s:%d",
+                 state.site.what, state.site.file, state.site.line, site.what, site.file, site.line);
   }
   thread.waiting = true;
   thread.in_block_barrier = true;
@@ -502,7 +512,8 @@ void* dynamic_shared(const char* name) {
 
 void check_shared(const char* what, const void* address, size_t bytes) {
   const char* begin = static_cast<const char*>(address);
-  if (reinterpret_cast<uintptr_t>(address) % 16 != 0) kernel_error("%s: address %p is not a multiple of 16", what, address);
+  if (reinterpret_cast<uintptr_t>(address) % 16 != 0)
+    kernel_error("%s: address %p is not a multiple of 16", what, address);
   if (begin >= state.dynamic_begin && begin + bytes <= state.dynamic_begin + state.dynamic_bytes) return;
   for (const SharedArray& array : state.arrays) {
     if (begin >= array.begin && begin + bytes <= array.begin + array.bytes) return;
@@ -512,11 +523,12 @@ void check_shared(const char* what, const void* address, size_t bytes) {
 
 void async_copy(void* shared, const void* source) {
   check_shared("cp.async", shared, 16);
-  if (reinterpret_cast<uintptr_t>(source) % 16 != 0) kernel_error("cp.async: source %p is not a multiple of 16", source);
+  if (reinterpret_cast<uintptr_t>(source) % 16 != 0)
+    kernel_error("cp.async: source %p is not a multiple of 16", source);
   Thread& thread = *state.current;
   thread.copies.push_back(AsyncCopy{shared, source, thread.committed});
-  const bool early = state.schedule == Schedule::kReversed ||
-                     (state.schedule == Schedule::kRandom && random_below(2) == 0);
+  const bool early =
+      state.schedule == Schedule::kReversed || (state.schedule == Schedule::kRandom && random_below(2) == 0);
   if (early) perform(thread.copies.back());
 }
 
@@ -556,19 +568,23 @@ bool is_fiber_guard(const void* address) {
   return false;
 }
 
-void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+              const std::function<void()>& body) {
   const uint64_t threads = static_cast<uint64_t>(block.x) * block.y * block.z;
   if (threads == 0 || threads > kMaxThreads || block.z > 64) {
-    throw EngineError(kCode, "emulator: kernel %s: a block of (%u, %u, %u) threads", name, block.x, block.y, block.z);
+    throw EngineError(kCode, "emulator: kernel %s: a block of (%u, %u, %u) threads", name, block.x, block.y,
+                      block.z);
   }
   if (grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535 || grid.x == 0 || grid.y == 0 || grid.z == 0) {
-    throw EngineError(kCode, "emulator: kernel %s: a grid of (%u, %u, %u) blocks", name, grid.x, grid.y, grid.z);
+    throw EngineError(kCode, "emulator: kernel %s: a grid of (%u, %u, %u) blocks", name, grid.x, grid.y,
+                      grid.z);
   }
   if (shared_bytes > kMaxSharedBytes) {
     throw EngineError(kCode, "emulator: kernel %s: %zu bytes of dynamic shared memory, at most %zu", name,
                       shared_bytes, kMaxSharedBytes);
   }
-  if (state.kernel != nullptr) throw EngineError(kCode, "emulator: kernel %s launched from %s", name, state.kernel);
+  if (state.kernel != nullptr)
+    throw EngineError(kCode, "emulator: kernel %s launched from %s", name, state.kernel);
   if (state.static_arena.begin == nullptr) {
     state.static_arena.map(2 * kMaxStaticSharedBytes);  // room for canaries
     state.dynamic_arena.map(kMaxSharedBytes);
@@ -587,7 +603,8 @@ void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes, cons
   char* end = state.dynamic_arena.begin + state.dynamic_arena.bytes;
   state.dynamic_bytes = shared_bytes;
   state.dynamic_begin = end - (shared_bytes + 127) / 128 * 128;
-  std::memset(state.dynamic_begin + shared_bytes, kCanary, static_cast<size_t>(end - state.dynamic_begin) - shared_bytes);
+  std::memset(state.dynamic_begin + shared_bytes, kCanary,
+              static_cast<size_t>(end - state.dynamic_begin) - shared_bytes);
   gridDim = grid;
   blockDim = block;
   for (int i = 0; i < state.thread_count; ++i) {

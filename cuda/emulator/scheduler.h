@@ -1,5 +1,6 @@
 #pragma once
-// Runs a grid: one block at a time, every CUDA thread a fiber. Threads give way only where they wait for others.
+// Runs a grid: one block at a time, every CUDA thread a fiber. Threads give way only where they wait for
+// others.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,20 +19,20 @@ constexpr int warpSize = 32;
 namespace electra::emulator {
 
 constexpr int kMaxThreads = 1024;
-constexpr size_t kMaxSharedBytes = 227 * 1024;        // static and dynamic together
+constexpr size_t kMaxSharedBytes = 227 * 1024;       // static and dynamic together
 constexpr size_t kMaxStaticSharedBytes = 48 * 1024;  // what ptxas accepts
 
-/// The order of threads wherever there is a choice, and of blocks. `kForward` and `kReversed` let the lowest or highest
-/// warp run as far ahead as it can; `kRandom` mixes, and gives way at atomics too.
+/// The order of threads wherever there is a choice, and of blocks. `kForward` and `kReversed` let the lowest
+/// or highest warp run as far ahead as it can; `kRandom` mixes, and gives way at atomics too.
 enum class Schedule { kForward, kReversed, kRandom };
 
 /// From the environment at first use (ELECTRA_EMULATOR_…); tests may change it between launches.
 struct Options {
   Schedule schedule = Schedule::kForward;
   uint64_t seed = 0;
-  bool defer = false;                       // streams run at synchronisation only
-  int64_t fail_malloc = 0;                  // the n-th allocation from now on fails
-  size_t memory = size_t{16} << 30;         // bytes of the device
+  bool defer = false;                // streams run at synchronisation only
+  int64_t fail_malloc = 0;           // the n-th allocation from now on fails
+  size_t memory = size_t{16} << 30;  // bytes of the device
   enum class Driver { kPresent, kNone, kOld } driver = Driver::kPresent;
   int multiprocessors = 4;
 };
@@ -66,9 +67,10 @@ struct WarpExchange {
   uint32_t lanes;    // those that took part
 };
 
-/// A warp-wide operation. Fill lane_slot(), then call warp_exchange: it returns when every live lane of the warp
-/// has come, and the result stands until this lane's next exchange but one. The last lane to come runs `complete`
-/// for all, before any lane goes on. Lanes that have exited do not count; `mask` must name all others.
+/// A warp-wide operation. Fill lane_slot(), then call warp_exchange: it returns when every live lane of the
+/// warp has come, and the result stands until this lane's next exchange but one. The last lane to come runs
+/// `complete` for all, before any lane goes on. Lanes that have exited do not count; `mask` must name all
+/// others.
 LaneSlot& lane_slot();
 const WarpExchange& warp_exchange(const Site& site, uint32_t mask, void (*complete)(WarpExchange&) = nullptr);
 int lane_id();
@@ -97,7 +99,8 @@ struct SharedSlot {
 void* static_shared(SharedSlot& slot, size_t bytes, size_t alignment, const char* name);
 void* dynamic_shared(const char* name);
 
-/// cp.async: `source` null means 16 zero bytes. Copied at the wait (forward), at once (reversed) or either (random).
+/// cp.async: `source` null means 16 zero bytes. Copied at the wait (forward), at once (reversed) or either
+/// (random).
 void async_copy(void* shared, const void* source);
 void async_commit();
 void async_wait(int pending_groups);
@@ -113,6 +116,7 @@ const char* running_kernel();
 bool is_fiber_guard(const void* address);
 
 /// Runs all blocks. `body` is the kernel with its arguments, called once for each thread.
-void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body);
+void run_grid(const char* name, dim3 grid, dim3 block, size_t shared_bytes,
+              const std::function<void()>& body);
 
 }  // namespace electra::emulator

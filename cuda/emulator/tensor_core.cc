@@ -37,7 +37,7 @@ void complete_mma_m16n8k16(WarpExchange& exchange) {
   float a[16][16], b[16][8], sum[16][8] = {};
   for (int lane = 0; lane < 32; ++lane) {
     const int g = lane / 4, t = lane % 4;
-    const uint32_t(&word)[8] = exchange.in[lane].word;
+    const uint32_t (&word)[8] = exchange.in[lane].word;
     for (int i = 0; i < 4; ++i) {
       const int row = g + i % 2 * 8, k = 2 * t + i / 2 * 8;
       a[row][k] = low(word[i]);

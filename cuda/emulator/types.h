@@ -1,5 +1,6 @@
 #pragma once
-// CUDA's keywords, vector types and bf16 for a plain C++ compiler. Names are CUDA's, hence the global namespace.
+// CUDA's keywords, vector types and bf16 for a plain C++ compiler. Names are CUDA's, hence the global
+// namespace.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,14 +15,14 @@
 #define __align__(n) alignas(n)
 // No __shared__: shared memory is declared with ELECTRA_SHARED, or it would not be one array for each block.
 
-#define ELECTRA_VECTORS(type, name)                                                                \
-  struct name##1 { type x; };                                                                      \
-  struct alignas(2 * sizeof(type)) name##2 { type x, y; };                                         \
-  struct name##3 { type x, y, z; };                                                                \
-  struct alignas(sizeof(type) > 4 ? 16 : 4 * sizeof(type)) name##4 { type x, y, z, w; };           \
-  inline name##1 make_##name##1(type x) { return {x}; }                                            \
-  inline name##2 make_##name##2(type x, type y) { return {x, y}; }                                 \
-  inline name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; }                      \
+#define ELECTRA_VECTORS(type, name)                                                      \
+  struct name##1 { type x; };                                                            \
+  struct alignas(2 * sizeof(type)) name##2 { type x, y; };                               \
+  struct name##3 { type x, y, z; };                                                      \
+  struct alignas(sizeof(type) > 4 ? 16 : 4 * sizeof(type)) name##4 { type x, y, z, w; }; \
+  inline name##1 make_##name##1(type x) { return {x}; }                                  \
+  inline name##2 make_##name##2(type x, type y) { return {x, y}; }                       \
+  inline name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; }            \
   inline name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
 ELECTRA_VECTORS(signed char, char)
 ELECTRA_VECTORS(unsigned char, uchar)
@@ -76,7 +77,9 @@ inline __nv_bfloat162 __floats2bfloat162_rn(float x, float y) { return {__nv_bfl
 inline __nv_bfloat162 __float22bfloat162_rn(float2 v) { return {__nv_bfloat16(v.x), __nv_bfloat16(v.y)}; }
 inline __nv_bfloat162 __halves2bfloat162(__nv_bfloat16 x, __nv_bfloat16 y) { return {x, y}; }
 inline __nv_bfloat162 __bfloat162bfloat162(__nv_bfloat16 x) { return {x, x}; }
-inline float2 __bfloat1622float2(__nv_bfloat162 v) { return {static_cast<float>(v.x), static_cast<float>(v.y)}; }
+inline float2 __bfloat1622float2(__nv_bfloat162 v) {
+  return {static_cast<float>(v.x), static_cast<float>(v.y)};
+}
 inline float __low2float(__nv_bfloat162 v) { return static_cast<float>(v.x); }
 inline float __high2float(__nv_bfloat162 v) { return static_cast<float>(v.y); }
 inline __nv_bfloat16 __low2bfloat16(__nv_bfloat162 v) { return v.x; }

@@ -10,13 +10,15 @@
 
 namespace electra::cuda {
 
-/// Starts a copy of 16 bytes, both addresses multiples of 16. Not `valid`: 16 zero bytes, and `global` is not read.
+/// Starts a copy of 16 bytes, both addresses multiples of 16. Not `valid`: 16 zero bytes, and `global` is not
+/// read.
 __device__ __forceinline__ void cp_async16(void* shared, const void* global, bool valid) {
 #if defined(ELECTRA_CUDA_EMULATED)
   emulator::async_copy(shared, valid ? global : nullptr);
 #else
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(address), "l"(global), "r"(valid ? 16 : 0)
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(address), "l"(global),
+               "r"(valid ? 16 : 0)
                : "memory");
 #endif
 }

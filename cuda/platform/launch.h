@@ -14,17 +14,18 @@ namespace electra::cuda {
 /// What a kernel may use without asking for more.
 constexpr size_t kDefaultDynamicSharedBytes = 48 * 1024;
 
-[[noreturn]] inline void throw_launch_error(const char* name, dim3 grid, dim3 block, size_t dynamic_shared_bytes,
-                                            cudaError_t error) {
+[[noreturn]] inline void throw_launch_error(const char* name, dim3 grid, dim3 block,
+                                            size_t dynamic_shared_bytes, cudaError_t error) {
   (void)cudaGetLastError();
   throw EngineError(error == cudaErrorMemoryAllocation ? "ERR_ELECTRA_OUT_OF_MEMORY" : "ERR_ELECTRA_CUDA",
-                    "kernel %s, grid (%u, %u, %u), block (%u, %u, %u), %zu bytes of shared memory: %s (%s)", name,
-                    grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_shared_bytes,
+                    "kernel %s, grid (%u, %u, %u), block (%u, %u, %u), %zu bytes of shared memory: %s (%s)",
+                    name, grid.x, grid.y, grid.z, block.x, block.y, block.z, dynamic_shared_bytes,
                     cudaGetErrorString(error), cudaGetErrorName(error));
 }
 
-/// Launches `kernel` (an instance of a template as `kernel<T, 4>`) with the arguments converted to its parameters and
-/// copied now. Does nothing for an empty grid. `name` must outlive the stream's work: a literal. Throws EngineError.
+/// Launches `kernel` (an instance of a template as `kernel<T, 4>`) with the arguments converted to its
+/// parameters and copied now. Does nothing for an empty grid. `name` must outlive the stream's work: a
+/// literal. Throws EngineError.
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t dynamic_shared_bytes,
             cudaStream_t stream, A&&... arguments) {
@@ -44,8 +45,8 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_
   std::apply(
       [&](auto&... each) {
         void* addresses[sizeof...(P) + 1] = {static_cast<void*>(&each)...};
-        error = cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, addresses, dynamic_shared_bytes,
-                                 stream);
+        error = cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, addresses,
+                                 dynamic_shared_bytes, stream);
       },
       parameters);
 #endif

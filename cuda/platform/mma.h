@@ -1,20 +1,21 @@
 #pragma once
 // Tensor cores: a 16 x 8 tile of a product of bf16 matrices, by one warp.
 //
-// Lane = 4 g + t with g = lane / 4 (0..7) and t = lane % 4. Each 32-bit word of a fragment holds two bf16 neighbours
-// along k, the lower index in the lower half:
+// Lane = 4 g + t with g = lane / 4 (0..7) and t = lane % 4. Each 32-bit word of a fragment holds two bf16
+// neighbours along k, the lower index in the lower half:
 //
 //   a (16 x 16, row m, column k)        b (16 x 8, row k, column n)       d (16 x 8, row m, column n), float
-//     a[0]  row g,     k 2t, 2t+1         b[0]  k 2t,   2t+1, column g      d[0], d[1]  row g,     columns 2t, 2t+1
-//     a[1]  row g + 8, k 2t, 2t+1         b[1]  k 2t+8, 2t+9, column g      d[2], d[3]  row g + 8, columns 2t, 2t+1
-//     a[2]  row g,     k 2t+8, 2t+9
-//     a[3]  row g + 8, k 2t+8, 2t+9
+//     a[0]  row g,     k 2t, 2t+1         b[0]  k 2t,   2t+1, column g      d[0], d[1]  row g,     columns
+//     2t, 2t+1 a[1]  row g + 8, k 2t, 2t+1         b[1]  k 2t+8, 2t+9, column g      d[2], d[3]  row g + 8,
+//     columns 2t, 2t+1 a[2]  row g,     k 2t+8, 2t+9 a[3]  row g + 8, k 2t+8, 2t+9
 //
-// So d of one product, rounded to bf16 and packed in pairs, is one half (a[0], a[1] or a[2], a[3]) of the next one's a.
+// So d of one product, rounded to bf16 and packed in pairs, is one half (a[0], a[1] or a[2], a[3]) of the
+// next one's a.
 //
-// ldmatrix reads 8 x 8 matrices of 16-bit elements from shared memory. Lane 8 i + r gives the address of row r of
-// matrix i (16 bytes, 16-byte aligned); word i of lane 4 g + t then holds elements 2t, 2t+1 of row g of matrix i, or,
-// transposed, rows 2t and 2t+1 of column g. Fragments from it, with x a row-major tile in shared memory:
+// ldmatrix reads 8 x 8 matrices of 16-bit elements from shared memory. Lane 8 i + r gives the address of row
+// r of matrix i (16 bytes, 16-byte aligned); word i of lane 4 g + t then holds elements 2t, 2t+1 of row g of
+// matrix i, or, transposed, rows 2t and 2t+1 of column g. Fragments from it, with x a row-major tile in
+// shared memory:
 //
 //   a, stored [m][k]:  ldmatrix_x4(a, &x[m0 + lane % 16][k0 + lane / 16 * 8])
 //   a, stored [k][m]:  ldmatrix_x4_transposed(a, &x[k0 + lane / 16 * 8 + lane % 8][m0 + lane / 8 % 2 * 8])
@@ -40,7 +41,7 @@ namespace electra::cuda {
 
 /// d += a · b
 inline void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ELECTRA_MMA_SITE) {
-  uint32_t(&word)[8] = emulator::lane_slot().word;
+  uint32_t (&word)[8] = emulator::lane_slot().word;
   std::memcpy(word, a, sizeof(a));
   std::memcpy(word + 4, b, sizeof(b));
   const emulator::WarpExchange& exchange =

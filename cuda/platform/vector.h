@@ -58,11 +58,12 @@ struct Word<16> {
   using type = uint4;
 };
 template <class T, int N>
-using WordOf = typename Word<N * static_cast<int>(sizeof(T))>::type;
+using WordOf = typename Word<N* static_cast<int>(sizeof(T))>::type;
 
 __device__ __forceinline__ void require_aligned(const void* address, unsigned bytes) {
 #if defined(ELECTRA_CUDA_EMULATED)
-  if (!is_aligned(address, bytes)) emulator::kernel_error("address %p is not a multiple of %u", address, bytes);
+  if (!is_aligned(address, bytes))
+    emulator::kernel_error("address %p is not a multiple of %u", address, bytes);
 #else
   (void)address, (void)bytes;  // the device faults
 #endif

@@ -1,6 +1,6 @@
 #pragma once
-// Reductions over a warp and a block. The order is fixed, so that results are the same bits from run to run, and every
-// thread gets the same bits.
+// Reductions over a warp and a block. The order is fixed, so that results are the same bits from run to run,
+// and every thread gets the same bits.
 
 #include "runtime_header.h"
 #include "shared_memory.h"
@@ -28,13 +28,15 @@ __device__ __forceinline__ int warp_sum(int value) {
 /// The largest; NaN is ignored where another value is there, as fmaxf does.
 __device__ __forceinline__ float warp_max(float value) {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) value = fmaxf(value, __shfl_xor_sync(kFullWarp, value, offset));
+  for (int offset = 16; offset > 0; offset /= 2)
+    value = fmaxf(value, __shfl_xor_sync(kFullWarp, value, offset));
   return value;
 }
 
 namespace detail {
 
-/// Warps first, then their results in the order of warps. The first barrier lets the array be used again at once.
+/// Warps first, then their results in the order of warps. The first barrier lets the array be used again at
+/// once.
 template <int Threads, class T, class Warp, class Combine>
 __device__ __forceinline__ T block_reduce(T value, Warp warp, Combine combine) {
   static_assert(Threads % 32 == 0 && Threads >= 0 && Threads <= 1024, "whole warps");
@@ -54,8 +56,8 @@ __device__ __forceinline__ T block_reduce(T value, Warp warp, Combine combine) {
 
 }  // namespace detail
 
-/// Over all threads of the block, to all threads; all must call it. `Threads` is the size of the block, a multiple of
-/// 32; 0 takes it from blockDim. May be called again at once.
+/// Over all threads of the block, to all threads; all must call it. `Threads` is the size of the block, a
+/// multiple of 32; 0 takes it from blockDim. May be called again at once.
 template <int Threads = 0, class T>
 __device__ __forceinline__ T block_sum(T value) {
   return detail::block_reduce<Threads>(

@@ -28,21 +28,23 @@ std::string message_of_error(const std::function<void()>& body);
 
 }  // namespace electra::test
 
-#define TEST(name)                                                          \
-  static void test_##name();                                                \
+#define TEST(name)                                                             \
+  static void test_##name();                                                   \
   static const ::electra::test::Register register_##name(#name, &test_##name); \
   static void test_##name()
 
-#define EXPECT(condition)                                                                                    \
-  do {                                                                                                       \
-    if (!(condition)) throw std::runtime_error(std::string(#condition) + ", line " + std::to_string(__LINE__)); \
+#define EXPECT(condition)                                                                       \
+  do {                                                                                          \
+    if (!(condition))                                                                           \
+      throw std::runtime_error(std::string(#condition) + ", line " + std::to_string(__LINE__)); \
   } while (0)
 
 /// `text` holds `part`; the message shows both.
-#define EXPECT_CONTAINS(text, part)                                                                          \
-  do {                                                                                                       \
-    const std::string text_ = (text), part_ = (part);                                                        \
-    if (text_.find(part_) == std::string::npos) {                                                            \
-      throw std::runtime_error("\"" + part_ + "\" not in \"" + text_ + "\", line " + std::to_string(__LINE__)); \
-    }                                                                                                        \
+#define EXPECT_CONTAINS(text, part)                                                  \
+  do {                                                                               \
+    const std::string text_ = (text), part_ = (part);                                \
+    if (text_.find(part_) == std::string::npos) {                                    \
+      throw std::runtime_error("\"" + part_ + "\" not in \"" + text_ + "\", line " + \
+                               std::to_string(__LINE__));                            \
+    }                                                                                \
   } while (0)

@@ -47,7 +47,8 @@ TEST(every_wrapper_runs) {
   std::vector<__nv_bfloat16> small(1024, __nv_bfloat16(1.5f));
   std::vector<float> before = values;
   EXPECT(run_every_wrapper(values, small) > 0.0f);
-  for (size_t i = 0; i < values.size(); ++i) EXPECT(values[i] == 2.0f * before[i] && static_cast<float>(small[i]) == 3.0f);
+  for (size_t i = 0; i < values.size(); ++i)
+    EXPECT(values[i] == 2.0f * before[i] && static_cast<float>(small[i]) == 3.0f);
 }
 
 __global__ void rotate_kernel(int* data, bool second_barrier) {
@@ -89,8 +90,10 @@ TEST(exited_threads_count_as_arrived) {
 }
 
 __global__ void divergent_kernel(int* data) {
-  if (threadIdx.x < 16) __syncwarp();
-  else __syncthreads();
+  if (threadIdx.x < 16)
+    __syncwarp();
+  else
+    __syncthreads();
   data[0] = 1;
 }
 __global__ void two_barriers_kernel() {
@@ -102,8 +105,8 @@ __global__ void two_barriers_kernel() {
 }
 TEST(divergent_barrier_is_reported) {
   Buffer<int> buffer({0});
-  const std::string text =
-      message_of_error([&] { launch("divergent", divergent_kernel, dim3(1, 2), 64, 0, nullptr, buffer.data); });
+  const std::string text = message_of_error(
+      [&] { launch("divergent", divergent_kernel, dim3(1, 2), 64, 0, nullptr, buffer.data); });
   EXPECT_CONTAINS(text, "divergent barrier in kernel divergent");
   EXPECT_CONTAINS(text, "16 threads (0..15) wait in __syncwarp at ");
   EXPECT_CONTAINS(text, "48 threads (16..63) wait in __syncthreads at ");
@@ -135,7 +138,8 @@ __global__ void shuffle_kernel(int* out) {
   mine[6] = __any_sync(all, lane == 31) + 2 * __all_sync(all, lane < 31) + 4 * __all_sync(all, lane < 32);
   mine[7] = static_cast<int>(__shfl_xor_sync(all, static_cast<double>(lane) + 0.5, 1) * 2.0);
   mine[8] = static_cast<int>(__shfl_sync(all, static_cast<long long>(lane) << 40, 7) >> 40);
-  mine[9] = __reduce_add_sync(all, lane) + __syncthreads_count(lane < 7) * 1000 + __syncthreads_and(1) * 100000;
+  mine[9] =
+      __reduce_add_sync(all, lane) + __syncthreads_count(lane < 7) * 1000 + __syncthreads_and(1) * 100000;
 }
 TEST(warp_functions) {
   Buffer<int> buffer(std::vector<int>(320));
@@ -151,8 +155,10 @@ TEST(warp_functions) {
 }
 
 __global__ void half_warp_kernel(unsigned mask) {
-  if (threadIdx.x < 16) __shfl_xor_sync(mask, 1.0f, 1);
-  else __syncwarp(0xFFFF0000u);
+  if (threadIdx.x < 16)
+    __shfl_xor_sync(mask, 1.0f, 1);
+  else
+    __syncwarp(0xFFFF0000u);
 }
 __global__ void reads_the_dead_kernel() {
   if (threadIdx.x >= 16) return;
@@ -163,10 +169,12 @@ TEST(shuffle_masks_are_checked) {
                   "mask 0xffff0000");
   EXPECT_CONTAINS(message_of_error([] { launch("half", half_warp_kernel, 1, 32, 0, nullptr, 0x0000FFFFu); }),
                   "meet in different places");
-  EXPECT_CONTAINS(message_of_error([] { launch("dead", reads_the_dead_kernel, 1, 32, 0, nullptr); }), "has exited");
+  EXPECT_CONTAINS(message_of_error([] { launch("dead", reads_the_dead_kernel, 1, 32, 0, nullptr); }),
+                  "has exited");
 }
 
-__global__ void product_kernel(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int steps, bool transposed) {
+__global__ void product_kernel(const __nv_bfloat16* a, const __nv_bfloat16* b, float* c, int steps,
+                               bool transposed) {
   ELECTRA_SHARED(__nv_bfloat16, tile_a, 16 * 16);
   ELECTRA_SHARED(__nv_bfloat16, tile_b, 16 * 8);
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4, k = steps * 16;
@@ -202,12 +210,14 @@ TEST(tensor_core_product) {
   Buffer<__nv_bfloat16> device_a(a), device_b(b);
   for (bool transposed : {false, true}) {
     Buffer<float> c(std::vector<float>(128));
-    launch("product", product_kernel, 1, 32, 0, nullptr, device_a.data, device_b.data, c.data, steps, transposed);
+    launch("product", product_kernel, 1, 32, 0, nullptr, device_a.data, device_b.data, c.data, steps,
+           transposed);
     const std::vector<float> result = c.host();
     for (int i = 0; i < 16; ++i) {
       for (int j = 0; j < 8; ++j) {
         double sum = 0.0;
-        for (int x = 0; x < k; ++x) sum += static_cast<double>(a[i * k + x]) * static_cast<double>(b[x * 8 + j]);
+        for (int x = 0; x < k; ++x)
+          sum += static_cast<double>(a[i * k + x]) * static_cast<double>(b[x * 8 + j]);
         EXPECT(std::fabs(sum - result[i * 8 + j]) < 1e-5);
       }
     }
@@ -236,7 +246,8 @@ TEST(ldmatrix_layout) {
   const std::vector<uint32_t> out = buffer.host();
   for (uint32_t lane = 0; lane < 32; ++lane) {
     for (uint32_t m = 0; m < 4; ++m) {
-      const uint32_t g = lane / 4, t = lane % 4, first = m * 64 + g * 8 + 2 * t, above = m * 64 + 2 * t * 8 + g;
+      const uint32_t g = lane / 4, t = lane % 4, first = m * 64 + g * 8 + 2 * t,
+                     above = m * 64 + 2 * t * 8 + g;
       EXPECT(out[lane * 8 + m] == (first | (first + 1) << 16));
       EXPECT(out[lane * 8 + 4 + m] == (above | (above + 8) << 16));
     }
@@ -299,10 +310,12 @@ TEST(shared_memory_is_poisoned_and_fenced) {
   for (uint32_t word : buffer.host()) EXPECT(word == 0xFFFFFFFFu);
   EXPECT_CONTAINS(message_of_error([] { launch("overrun", shared_overrun_kernel, 1, 1, 0, nullptr, 9); }),
                   "past the end of shared array box");
-  EXPECT_CONTAINS(message_of_error([] { launch("overrun", dynamic_overrun_kernel, 1, 1, 100, nullptr, 100); }),
-                  "past its 100 bytes");
-  EXPECT_CONTAINS(message_of_death([] { launch("overrun", dynamic_overrun_kernel, 1, 1, 100, nullptr, 128); }),
-                  "in kernel overrun, block (0, 0, 0), thread (0, 0, 0)");
+  EXPECT_CONTAINS(
+      message_of_error([] { launch("overrun", dynamic_overrun_kernel, 1, 1, 100, nullptr, 100); }),
+      "past its 100 bytes");
+  EXPECT_CONTAINS(
+      message_of_death([] { launch("overrun", dynamic_overrun_kernel, 1, 1, 100, nullptr, 128); }),
+      "in kernel overrun, block (0, 0, 0), thread (0, 0, 0)");
 }
 
 using BigArray = float[13 * 1024];
@@ -312,10 +325,13 @@ __global__ void big_shared_kernel() {
 }
 TEST(limits_are_checked) {
   EXPECT_CONTAINS(message_of_error([] { launch("two", two_barriers_kernel, 1, 1025, 0, nullptr); }), "1025");
-  EXPECT_CONTAINS(message_of_error([] { launch("two", two_barriers_kernel, dim3(1, 65536), 32, 0, nullptr); }), "65536");
-  EXPECT_CONTAINS(message_of_error([] { launch("two", two_barriers_kernel, 1, 32, 227 * 1024 + 1, nullptr); }),
-                  "kernel two, grid (1, 1, 1), block (32, 1, 1), 232449 bytes");
-  EXPECT_CONTAINS(message_of_error([] { launch("big", big_shared_kernel, 1, 32, 0, nullptr); }), "static shared");
+  EXPECT_CONTAINS(
+      message_of_error([] { launch("two", two_barriers_kernel, dim3(1, 65536), 32, 0, nullptr); }), "65536");
+  EXPECT_CONTAINS(
+      message_of_error([] { launch("two", two_barriers_kernel, 1, 32, 227 * 1024 + 1, nullptr); }),
+      "kernel two, grid (1, 1, 1), block (32, 1, 1), 232449 bytes");
+  EXPECT_CONTAINS(message_of_error([] { launch("big", big_shared_kernel, 1, 32, 0, nullptr); }),
+                  "static shared");
 }
 
 __global__ void index_kernel(int* out) {
@@ -336,7 +352,9 @@ TEST(threads_that_never_wait_cost_no_switch) {
   if (emulator::options().schedule != emulator::Schedule::kRandom) EXPECT(emulator::counters().switches == 0);
 }
 
-__global__ void order_kernel(int* counter, int* order) { order[atomicAdd(counter, 1)] = threadIdx.x + 64 * blockIdx.x; }
+__global__ void order_kernel(int* counter, int* order) {
+  order[atomicAdd(counter, 1)] = threadIdx.x + 64 * blockIdx.x;
+}
 std::vector<int> order_of_threads() {
   Buffer<int> counter({0}), order(std::vector<int>(512));
   launch("order", order_kernel, 8, 64, 0, nullptr, counter.data, order.data);
@@ -386,7 +404,8 @@ TEST(bf16_rounds_to_even) {
 }
 TEST(bit_functions) {
   EXPECT(__popc(0xF0F0u) == 8 && __ffs(8) == 4 && __ffs(0) == 0 && __clz(1) == 31 && __clz(0) == 32);
-  EXPECT(__brev(1u) == 0x80000000u && __umulhi(0x80000000u, 6u) == 3u && __byte_perm(0x33221100u, 0x77665544u, 0x7410u) == 0x77441100u);
+  EXPECT(__brev(1u) == 0x80000000u && __umulhi(0x80000000u, 6u) == 3u &&
+         __byte_perm(0x33221100u, 0x77665544u, 0x7410u) == 0x77441100u);
   EXPECT(min(3, 4) == 3 && max(2u, 1) == 2u && max(1.0f, NAN) == 1.0f);
 }
 

@@ -1,5 +1,5 @@
-// electra_emulator_tests [filter]: the emulator finds the mistakes it is there to find. Every test runs under each
-// schedule that it does not choose itself.
+// electra_emulator_tests [filter]: the emulator finds the mistakes it is there to find. Every test runs under
+// each schedule that it does not choose itself.
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -31,11 +31,12 @@ std::string message_of_death(const std::function<void()>& body) {
   close(ends[1]);
   std::string text;
   char buffer[1024];
-  for (ssize_t n; (n = read(ends[0], buffer, sizeof(buffer))) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = read(ends[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(n));
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);
-  return WIFSIGNALED(status) ? text : std::string();
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? std::string() : text;  // a sanitizer exits
 }
 
 std::string message_of_error(const std::function<void()>& body) {

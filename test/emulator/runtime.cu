@@ -54,7 +54,8 @@ void write_at(size_t bytes, long index) {
 }
 TEST(out_of_bounds_is_reported) {
   EXPECT(message_of_death([] { write_at(1000, 999); }).empty());
-  EXPECT_CONTAINS(message_of_death([] { write_at(1000, 1000); }), "write: written 0 bytes past the end of allocation");
+  EXPECT_CONTAINS(message_of_death([] { write_at(1000, 1000); }),
+                  "write: written 0 bytes past the end of allocation");
   EXPECT_CONTAINS(message_of_death([] { write_at(1000, -1); }), "write: written 1 bytes before allocation");
   const std::string text = message_of_death([] { write_at(1024, 1024); });
   EXPECT_CONTAINS(text, "in kernel write, block (");
