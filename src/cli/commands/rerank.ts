@@ -1,8 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Truth } from "../../electric/development-truth.js";
+import type { ListWithTruth, RerankMetric } from "../../electric/judged-lists.js";
+import type { RerankMeasure } from "../../electric/measure-rerank.js";
 import type { ParsedNBest } from "../../electric/nbest-format.js";
+import type { RerankOptions, ScoredList } from "../../electric/rerank.js";
 import type { TextScorer } from "../../electric/text-scorer.js";
-import type { RerankMetric, TunedWeight } from "../../electric/tune-weight.js";
+import type { TunedWeight } from "../../electric/tune-weight.js";
 import { ElectraError } from "../../errors.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { type Output, shellQuote } from "../output.js";
@@ -14,6 +17,7 @@ interface Options extends RunOptions, ScoringOptions {
   readonly weight?: number;
   readonly devNbest?: string;
   readonly devReferences?: string;
+  readonly references?: string;
   readonly metric: RerankMetric;
   readonly normalize?: boolean;
   readonly best?: boolean;
@@ -28,6 +32,7 @@ export function define(command: Command): CommandHandler<Options> {
     .option("--weight <w>", "total = score + w · pseudo-log-likelihood", parseWeight)
     .option("--normalize", "weigh the mean over a hypothesis's tokens instead of the sum")
     .option("--best", "print the best hypothesis of each list alone")
+    .option("--references <file>", "truth of the lists: say what the weight does to them")
     .optionsGroup("Picking the weight:")
     .addOption(new Option("--dev-nbest <file>", "pick the weight on these lists").conflicts("weight"))
     .addOption(
@@ -37,7 +42,7 @@ export function define(command: Command): CommandHandler<Options> {
       ).conflicts("weight"),
     )
     .addOption(
-      new Option("--metric <name>", "what the weight is to improve")
+      new Option("--metric <name>", "what the weight is to improve, and what is measured")
         .choices(["word-error-rate", "oracle-accuracy"])
         .default("word-error-rate"),
     );
@@ -68,6 +73,7 @@ export function define(command: Command): CommandHandler<Options> {
     // All files are read before the model is opened: what is wrong with them shows at once.
     const { lists, format } = await readNBest(nbest!);
     const development = weight === undefined ? await readDevelopment(devNbest!, devReferences!) : undefined;
+    const truths = options.references === undefined ? undefined : await readTruths(options.references, lists);
     const method = scoringMethod(options);
     const { scorer, warning } = await openTextScorer(path!, {
       method,
@@ -81,10 +87,13 @@ export function define(command: Command): CommandHandler<Options> {
       const tuned =
         development === undefined ? undefined : await tune(development, scorer, options, signal, output);
       chosen = tuned?.weight ?? weight!;
-      const ranked = rerank(await scoreNBest(lists, scorer, { signal }), {
-        weight: chosen,
-        normalize: options.normalize === true,
-      });
+      const ranking = { weight: chosen, normalize: options.normalize === true };
+      const scored = await scoreNBest(lists, scorer, { signal });
+      const ranked = rerank(scored, ranking);
+      const measured =
+        truths === undefined
+          ? undefined
+          : await measure(withTruths(scored, truths), { ...ranking, metric: options.metric }, output);
       const document = {
         model: path,
         step: scorer.model.step ?? null,
@@ -92,6 +101,7 @@ export function define(command: Command): CommandHandler<Options> {
         weight: chosen,
         normalize: options.normalize === true,
         tuning: tuned ?? null,
+        measured: measured ?? null,
         lists: ranked.map(({ id, entries }) => ({
           id,
           entries: entries.map(({ hypothesis, score, likelihood, total }) => ({
@@ -134,12 +144,20 @@ interface Development {
 }
 
 async function readDevelopment(nbest: string, references: string): Promise<Development> {
-  const [{ lists }, { parseTruth }, text] = await Promise.all([
-    readNBest(nbest),
+  const { lists } = await readNBest(nbest);
+  return { lists, truths: await readTruths(references, lists) };
+}
+
+async function readTruths(references: string, lists: ParsedNBest["lists"]): Promise<readonly Truth[]> {
+  const [{ parseTruth }, text] = await Promise.all([
     import("../../electric/development-truth.js"),
     readWhole(references),
   ]);
-  return { lists, truths: parseTruth(text, references, lists) };
+  return parseTruth(text, references, lists);
+}
+
+function withTruths(lists: readonly ScoredList[], truths: readonly Truth[]): ListWithTruth[] {
+  return lists.map((list, index) => ({ list, truth: truths[index]! }));
 }
 
 async function readNBest(path: string): Promise<ParsedNBest> {
@@ -179,16 +197,31 @@ async function tune(
     import("../../electric/tune-weight.js"),
   ]);
   const scored = await scoreNBest(lists, scorer, { signal });
-  const tuned = tuneWeight(
-    scored.map((list, index) => ({ list, truth: truths[index]! })),
-    { metric, normalize: normalize === true },
-  );
-  const percent = (value: number): string => `${(100 * value).toFixed(2)} %`;
+  const tuned = tuneWeight(withTruths(scored, truths), { metric, normalize: normalize === true });
   output.talk(
     `weight ${tuned.weight}: ${metric.replaceAll("-", " ")} ${percent(tuned.value)} on ${lists.length} development lists; ` +
       `${percent(tuned.baseline)} without it, ${percent(tuned.oracle)} at best`,
   );
   return tuned;
+}
+
+async function measure(
+  lists: readonly ListWithTruth[],
+  options: RerankOptions & { readonly metric: RerankMetric },
+  output: Output,
+): Promise<RerankMeasure> {
+  const { measureRerank } = await import("../../electric/measure-rerank.js");
+  const measured = measureRerank(lists, options);
+  const { value, baseline, oracle, better, worse, gain, gainLower, gainUpper } = measured;
+  output.talk(
+    `${options.metric.replaceAll("-", " ")} on these ${measured.lists} lists: ${percent(value)}; ${percent(baseline)} without re-ranking, ${percent(oracle)} at best\n` +
+      `${better} lists better, ${worse} worse; gain ${percent(gain)}, 95 % interval ${percent(gainLower)} to ${percent(gainUpper)}`,
+  );
+  return measured;
+}
+
+function percent(value: number): string {
+  return `${(100 * value).toFixed(2)} %`;
 }
 
 function parseWeight(text: string): number {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseTruth } from "../../../src/electric/development-truth.js";
+import { measureRerank } from "../../../src/electric/measure-rerank.js";
 import { formatNBest, parseNBest } from "../../../src/electric/nbest-format.js";
 import { rerank, type ScoredList } from "../../../src/electric/rerank.js";
 import { scoreNBest } from "../../../src/electric/score-nbest.js";
@@ -103,6 +104,21 @@ describe("picking the weight", () => {
   it("tries 0 and weights from 0.001 to 10 by itself", () => {
     expect(tuneWeight(development).trials.map(({ weight }) => weight)).toEqual(defaultWeights);
     expect([defaultWeights[0], defaultWeights[1], defaultWeights.at(-1)]).toEqual([0, 0.001, 10]);
+  });
+
+  it("measures a weight that was picked elsewhere, and how much of its gain is luck with the lists", () => {
+    // At 1 the first two lists become right, the third one loses a word: 8 words in all.
+    const measured = measureRerank(development, { weight: 1 });
+    expect(measured).toMatchObject({ lists: 3, weight: 1, value: 1 / 8, baseline: 2 / 8, oracle: 0 });
+    expect(measured).toMatchObject({ gain: 1 / 8, better: 2, worse: 1 });
+    // Drawn thrice, the second list alone gains a word of two; the third alone loses one of three.
+    expect([measured.gainLower, measured.gainUpper]).toEqual([-1 / 3, 1 / 2]);
+    expect(measureRerank(development, { weight: 1, seed: 7 }).gain).toBe(measured.gain);
+    expect(measureRerank(development, { weight: 0 })).toMatchObject({ gain: 0, gainLower: 0, gainUpper: 0 });
+    const accuracy = measureRerank(development, { weight: 1, metric: "oracle-accuracy" });
+    expect(accuracy).toMatchObject({ value: 2 / 3, baseline: 1 / 3, better: 2, worse: 1 });
+    expect(accuracy.gain).toBeCloseTo(1 / 3, 12);
+    expect(() => measureRerank([], { weight: 1 })).toThrow("no lists to measure");
   });
 
   it("refuses what has no word error rate", () => {

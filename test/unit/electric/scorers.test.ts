@@ -190,6 +190,14 @@ describeWithAddon("scoring with Electric", () => {
     );
     expect(tuned.stderr).toMatch(/weight [\d.]+: word error rate 0\.00 % on 1 development lists; \d/);
     expect(tuned.stderr).toMatch(/Next:\n {2}npx electra-native rerank .* --weight [\d.]+\n$/);
+    const judged = await runCli(...common, "--weight", "1", "--references", references);
+    expect(judged.stderr).toMatch(
+      /word error rate on these 1 lists: 0\.00 %; [\d.]+ % without re-ranking, 0\.00 % at best\n1 lists better, 0 worse/,
+    );
+    const document = await runCli(...common, ...development, "--references", references, "--json");
+    expect(JSON.parse(document.stdout)).toMatchObject({
+      measured: { lists: 1, value: 0, oracle: 0, better: 1 },
+    });
     expect((await runCli(...common, "--weight", "0", "--best")).stdout).toBe(`${wrong}\n`);
     expect(await runCli(...common)).toMatchObject({
       code: 2,
