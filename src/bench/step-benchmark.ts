@@ -1,11 +1,13 @@
 import { Engine } from "../engine/engine.js";
-import type { Batch, CpuSettings, DeviceChoice, EngineInfo } from "../engine/types.js";
+import type { Batch, CpuSettings, DeviceChoice, EngineInfo, EngineObjective } from "../engine/types.js";
 import { resolvePretrainingHparams } from "../hparams/pretraining-hparams.js";
 import { SeededRandom } from "../metrics/seeded-random.js";
 import { pretrainingModelConfig } from "../pretraining/model-config.js";
 
 export interface StepBenchmarkOptions extends CpuSettings {
   readonly modelSize: "small" | "base" | "large";
+  /** Default `electra`. */
+  readonly objective?: EngineObjective;
   /** Rows of a batch. */
   readonly batchSize: number;
   /** Tokens of a row; all of them real. */
@@ -21,6 +23,7 @@ export interface StepBenchmarkOptions extends CpuSettings {
 
 export interface StepBenchmark {
   readonly model_size: string;
+  readonly objective: EngineObjective;
   readonly batch_size: number;
   readonly max_seq_length: number;
   readonly threads: number;
@@ -33,6 +36,8 @@ export interface StepBenchmark {
   readonly sec_per_step_max: number;
   /** Highest resident memory of the process, MiB. */
   readonly peak_mb: number;
+  /** What the engine holds for the model and its steps, MiB: a step allocates nothing beyond it. */
+  readonly engine_mb: number;
   readonly parameters: number;
   readonly info: EngineInfo;
 }
@@ -40,10 +45,12 @@ export interface StepBenchmark {
 /**
  * Times whole pre-training steps: masking, generator, Gumbel sampling over the whole vocabulary, discriminator, both
  * backward passes, clipping and Adam; dropout 0.1, random ids without padding, fresh masks each step. It is the same call
- * that `pretrain` makes. The generator is a quarter of the discriminator's width (base: a third, as published).
+ * that `pretrain` makes. The generator is a quarter of the discriminator's width (base: a third, as published). Electric's is
+ * two towers, which predict every token; a masked LM is its own generator.
  */
 export async function benchmarkStep(options: StepBenchmarkOptions): Promise<StepBenchmark> {
   const { modelSize, batchSize, maxSeqLength, steps = 10, warmupSteps = 3, seed = 1, signal } = options;
+  const { objective = "electra" } = options;
   const { hparams } = resolvePretrainingHparams({
     dataDir: ".",
     modelName: "bench",
@@ -51,6 +58,8 @@ export async function benchmarkStep(options: StepBenchmarkOptions): Promise<Step
       model_size: modelSize,
       max_seq_length: maxSeqLength,
       train_batch_size: batchSize,
+      electra_objective: objective === "electra",
+      electric_objective: objective === "electric",
       ...(modelSize === "base" ? { generator_hidden_size: 1 / 3 } : {}),
     },
   });
@@ -72,6 +81,7 @@ export async function benchmarkStep(options: StepBenchmarkOptions): Promise<Step
     const median = (seconds[(seconds.length - 1) >> 1]! + seconds[seconds.length >> 1]!) / 2;
     return {
       model_size: modelSize,
+      objective,
       batch_size: batchSize,
       max_seq_length: maxSeqLength,
       threads: engine.info.threads,
@@ -81,6 +91,7 @@ export async function benchmarkStep(options: StepBenchmarkOptions): Promise<Step
       sec_per_step_min: seconds[0]!,
       sec_per_step_max: seconds.at(-1)!,
       peak_mb: process.resourceUsage().maxRSS / 1024,
+      engine_mb: engine.memory().total / 2 ** 20,
       parameters: engine.parameters().reduce((sum, { elements }) => sum + elements, 0),
       info: engine.info,
     };

@@ -7,6 +7,7 @@ import { addRunOptions, type RunOptions } from "../run-options.js";
 
 interface Options extends RunOptions {
   readonly modelSize: "small" | "base" | "large";
+  readonly objective: "electra" | "electric" | "mlm";
   readonly batchSize: number;
   readonly maxSeqLength?: number;
   readonly seqLength?: number;
@@ -19,6 +20,11 @@ export function define(command: Command): CommandHandler<Options> {
   command
     .argument("<what>", "step: a whole pre-training step")
     .addOption(new Option("--model-size <name>").choices(["small", "base", "large"]).default("small"))
+    .addOption(
+      new Option("--objective <name>", "what is trained")
+        .choices(["electra", "electric", "mlm"])
+        .default("electra"),
+    )
     .option("--batch-size <n>", "rows of a batch", parsePositiveInteger, 16)
     .option("--max-seq-length <n>", "tokens of a row (default: 128)", parsePositiveInteger)
     .addOption(new Option("--seq-length <n>", "the same").argParser(parsePositiveInteger))
@@ -43,6 +49,7 @@ export function define(command: Command): CommandHandler<Options> {
     refusePrecision(options.precision);
     const result = await benchmarkStep({
       modelSize: options.modelSize,
+      objective: options.objective,
       batchSize: options.batchSize,
       maxSeqLength: options.maxSeqLength ?? options.seqLength ?? 128,
       steps: options.steps,
@@ -58,14 +65,20 @@ export function define(command: Command): CommandHandler<Options> {
     output.result(
       result,
       formatListing([
-        ["model", `${result.model_size}, ${(result.parameters / 1e6).toFixed(1)} M parameters`],
+        [
+          "model",
+          `${result.model_size}, ${result.objective}, ${(result.parameters / 1e6).toFixed(1)} M parameters`,
+        ],
         ["batch", `${result.batch_size} x ${result.max_seq_length} tokens`],
         [
           "step",
           `${(1000 * result.sec_per_step).toFixed(1)} ms (${(1000 * result.sec_per_step_min).toFixed(1)} … ${(1000 * result.sec_per_step_max).toFixed(1)}), median of ${result.steps}`,
         ],
         ["speed", `${result.tokens_per_s.toFixed(0)} tokens/s`],
-        ["memory", `${result.peak_mb.toFixed(0)} MiB at most`],
+        [
+          "memory",
+          `${result.peak_mb.toFixed(0)} MiB at most, ${result.engine_mb.toFixed(0)} of them the engine's`,
+        ],
       ]),
     );
     return 0;
