@@ -65,13 +65,13 @@ class Worst {
   }
 }
 
-async function openVariant(goldenDir, variant) {
+export async function openVariant(goldenDir, variant) {
   const json = JSON.parse(await readFile(join(goldenDir, "pretrain", `${variant}.json`), "utf8"));
   const tensors = await readFixture(join(goldenDir, "pretrain", `${variant}.safetensors`));
   return { json, tensors };
 }
 
-async function createEngine(json) {
+export async function createEngine(json, more = {}) {
   const { resolvePretrainingHparams } = await load("hparams/pretraining-hparams.js");
   const { pretrainingModelConfig } = await load("pretraining/model-config.js");
   const { Engine } = await load("engine/engine.js");
@@ -79,7 +79,7 @@ async function createEngine(json) {
   const { hparams } = resolvePretrainingHparams({
     dataDir: ".",
     modelName: "golden",
-    hparams: given,
+    hparams: { ...given, ...more },
     preset: "google",
   });
   assert.equal(hparams.max_predictions_per_seq, expectedSlots, "max_predictions_per_seq");
@@ -94,7 +94,7 @@ async function createEngine(json) {
   return { engine, model, hparams };
 }
 
-async function loadWeights(engine, tensors, prefix, where) {
+export async function loadWeights(engine, tensors, prefix, where) {
   const names = new Set(engine.parameters().map((parameter) => parameter.name));
   for (const [key, { data }] of tensors) {
     if (
@@ -111,7 +111,7 @@ async function loadWeights(engine, tensors, prefix, where) {
   assert.deepEqual([...names], [], `${where}: variables of the engine that the fixture lacks`);
 }
 
-function batchOf(tensors, prefix) {
+export function batchOf(tensors, prefix) {
   const ids = tensors.get(`${prefix}/input/input_ids`);
   const mask = tensors.get(`${prefix}/input/input_mask`).data;
   const [rows, length] = ids.shape;
@@ -148,12 +148,12 @@ function maskingDraws(tensors, prefix) {
   return { positions: positions.data, replaceUniform };
 }
 
-const sampledDraws = (tensors, prefix) => ({
+export const sampledDraws = (tensors, prefix) => ({
   ...maskingDraws(tensors, prefix),
   sampledIds: tensors.get(`${prefix}/fake/sampled_token_ids`).data,
 });
 
-function relative(actual, expected) {
+export function relative(actual, expected) {
   return Math.abs(actual - expected) / Math.max(Math.abs(expected), 1e-12);
 }
 
