@@ -1,10 +1,383 @@
+// Embeddings: LayerNorm(word + token type + position), then dropout, forward in one pass: every token gathers its three
+// rows (f32, mostly from the L2), and y and x̂ are written once.
+//
+// Backward, with u = T · E elements of an activation:
+//   1. The row pass of norm_rows.h takes dy back through dropout and LayerNorm to the gradient g of the sum (reads
+//      2u, writes u to `scratch`) and leaves partial sums of d_γ and d_β.
+//   2. d_word[id] += Σ g over the tokens with that id, in token order. The discriminator's ids are made on the device,
+//      so (id, token) is sorted there (token_sort.h) and the sorted list is cut into stretches of equal length, a warp
+//      and 128 columns each. A run of equal ids inside a stretch goes to the table at once. One that crosses into the
+//      next stretch leaves a partial sum on either side, and a second kernel adds those in order: [MASK] is an eighth
+//      of a generator's input, and no warp may walk it alone. Reads u, reads and writes the touched rows of the table.
+//   3. d_position[p] += Σ g over the rows of the batch that have a position p: a block owns a position (reads u), and
+//      keeps the sums of the two token types apart on the way; d_token_type adds those over positions in order.
+// All sums have a fixed order; no float atomics. 8 launches.
+
+#include <algorithm>
+
 #include "../cuda_operators.h"
+#include "../scratch.h"
+#include "norm_rows.h"
+#include "token_sort.h"
 
 namespace electra::cuda {
+namespace {
 
-size_t embedding_workspace(const Capacity&) { return 0; }
+constexpr int kWordWarps = 4;
+constexpr int kPositionWarps = 8;
+constexpr int kBatch = 8;  // rows whose loads are in flight together
 
-void CudaOperators::embedding_forward(const EmbeddingForward&) { throw EngineError("ERR_ELECTRA_INTERNAL", "embedding_forward is not written yet"); }
-void CudaOperators::embedding_backward(const EmbeddingBackward&) { throw EngineError("ERR_ELECTRA_INTERNAL", "embedding_backward is not written yet"); }
+/// What backward keeps between its kernels.
+struct EmbeddingScratch {
+  SortScratch sort;
+  float* norm;      ///< [stretches][2][E] d_gamma, d_beta
+  float* word;      ///< [stretches][2][E] the run that comes from the stretch before, the run that goes on
+  float* type;      ///< [pitch][2][E] sums of token types 0 and 1
+  int32_t* present; ///< [pitch] bit 0: type 0, bit 1: type 1, bit 2: any other
+
+  EmbeddingScratch(Scratch& scratch, int64_t tokens, int64_t stretches, int64_t pitch, int64_t width)
+      : sort(scratch, tokens),
+        norm(scratch.take<float>(stretches * 2 * width)),
+        word(scratch.take<float>(stretches * 2 * width)),
+        type(scratch.take<float>(pitch * 2 * width)),
+        present(scratch.take<int32_t>(pitch)) {}
+};
+
+template <typename T>
+struct TableGradient {
+  Extent tokens;
+  RowsOf<const T> gradient;  ///< of the sum, by token
+  int32_t width = 0;
+};
+
+/// Adds runs of equal ids: a warp has a stretch of the sorted list and 32 · kVector columns.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(32 * kWordWarps)
+    sum_words(TableGradient<T> p, SortedKeys sorted, int32_t stretch, float* partials, float* d_word) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t s = static_cast<int64_t>(blockIdx.x) * kWordWarps + threadIdx.x / 32;
+  const int64_t count = actual_of(p.tokens), begin = s * stretch;
+  if (begin >= count) return;  // whole warps
+  const int64_t end = begin + stretch < count ? begin + stretch : count;
+  const int column = (static_cast<int>(blockIdx.y) * 32 + lane) * kVector;
+  const bool inside = column < p.width;
+  float* partial = partials + s * 2 * p.width + column;
+
+  bool inherited = begin > 0 && sorted.key[begin - 1] == sorted.key[begin];  // the run began before this stretch
+  float sum[kVector];
+#pragma unroll
+  for (int k = 0; k < kVector; ++k) sum[k] = 0;
+  bool open = false;  // the last run seen goes on
+  for (int64_t base = begin; base < end; base += 32) {
+    const int64_t i = base + lane;
+    const int32_t key = i < end ? sorted.key[i] : sorted.limit;
+    const int32_t place = i < end ? sorted.place[i] : 0;
+    const uint32_t run_ends = __ballot_sync(kFullWarp, i < end && (i + 1 == count || sorted.key[i + 1] != key));
+    const int rows = end - base < 32 ? static_cast<int>(end - base) : 32;
+    open = (run_ends >> (rows - 1) & 1u) == 0;
+    for (int j = 0; j < rows; j += kBatch) {
+      float row[kBatch][kVector], table[kBatch][kVector];
+      float* target[kBatch];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        const int64_t token = __shfl_sync(kFullWarp, place, j + b);
+        const int32_t id = __shfl_sync(kFullWarp, key, j + b);
+        target[b] = id < sorted.limit ? d_word + static_cast<int64_t>(id) * p.width + column : nullptr;
+        if (!inside || j + b >= rows) continue;
+        read_row<kVector>(p.gradient.row(token) + column, row[b]);
+        if ((run_ends >> (j + b) & 1u) != 0 && target[b] != nullptr) read_row<kVector>(target[b], table[b]);
+      }
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        if (!inside || j + b >= rows) continue;
+#pragma unroll
+        for (int k = 0; k < kVector; ++k) sum[k] += row[b][k];
+        if ((run_ends >> (j + b) & 1u) == 0) continue;
+        if (inherited) {
+          write_row<kVector>(partial, sum);
+        } else if (target[b] != nullptr) {
+#pragma unroll
+          for (int k = 0; k < kVector; ++k) table[b][k] += sum[k];
+          write_row<kVector>(target[b], table[b]);
+        }
+        inherited = false;
+#pragma unroll
+        for (int k = 0; k < kVector; ++k) sum[k] = 0;
+      }
+    }
+  }
+  if (open && inside) write_row<kVector>(inherited ? partial : partial + p.width, sum);
+}
+
+/// A block for each stretch and 32 · kVector columns: if a run begins in the stretch and leaves it, adds its parts.
+template <int kVector>
+__global__ void __launch_bounds__(32 * kWordWarps)
+    join_words(Extent tokens, int32_t width, SortedKeys sorted, int32_t stretch, const float* partials,
+               float* d_word) {
+  ELECTRA_SHARED(float, sums, kWordWarps * 32 * kVector);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int64_t count = actual_of(tokens), s = blockIdx.x;
+  const int64_t begin = s * stretch, end = begin + stretch;
+  if (end >= count) return;  // the whole block, as below
+  const int32_t id = sorted.key[end - 1];
+  if (sorted.key[end] != id || id >= sorted.limit) return;
+  if (begin > 0 && sorted.key[begin - 1] == id) return;
+  // Stretch s + k is reached if it begins with the id.
+  const int64_t parts = partition_point(1, (count - 1) / stretch - s + 1, lane, [&](int64_t k) {
+    return sorted.key[(s + k) * stretch] == id;
+  });
+  const int column = (static_cast<int>(blockIdx.y) * 32 + lane) * kVector;
+  const bool inside = column < width;
+  const int64_t share = (parts + kWordWarps - 1) / kWordWarps;
+  const int64_t first = warp * share, last = first + share < parts ? first + share : parts;
+  float sum[kVector];
+#pragma unroll
+  for (int k = 0; k < kVector; ++k) sum[k] = 0;
+  for (int64_t i = first; i < last; i += kBatch) {
+    float part[kBatch][kVector];
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) {
+      // The first part went on from stretch s, the others came into theirs.
+      if (inside && i + b < last)
+        read_row<kVector>(partials + ((s + i + b) * 2 + (i + b == 0 ? 1 : 0)) * width + column, part[b]);
+    }
+#pragma unroll
+    for (int b = 0; b < kBatch; ++b) {
+      if (!inside || i + b >= last) continue;
+#pragma unroll
+      for (int k = 0; k < kVector; ++k) sum[k] += part[b][k];
+    }
+  }
+  write_row<kVector>(sums + (warp * 32 + lane) * kVector, sum);
+  __syncthreads();
+  if (warp != 0 || !inside) return;
+  float total[kVector];
+  float* target = d_word + static_cast<int64_t>(id) * width + column;
+  read_row<kVector>(target, total);
+#pragma unroll
+  for (int k = 0; k < kVector; ++k) sum[k] = 0;
+#pragma unroll
+  for (int w = 0; w < kWordWarps; ++w) {
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) sum[k] += sums[(w * 32 + lane) * kVector + k];
+  }
+#pragma unroll
+  for (int k = 0; k < kVector; ++k) total[k] += sum[k];
+  write_row<kVector>(target, total);
+}
+
+/// A block owns position blockIdx.x and 32 · kVector columns; its warps take equal parts of the batch's rows.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(32 * kPositionWarps)
+    sum_positions(TableGradient<T> p, int32_t batch, const int32_t* offsets, const int32_t* segments,
+                  float* d_position, float* type_partials, int32_t* present) {
+  constexpr int kColumns = 32 * kVector, kSums = 3;  // types 0, 1, any other
+  ELECTRA_SHARED(float, sums, kPositionWarps * kSums * kColumns);
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int32_t position = static_cast<int32_t>(blockIdx.x);
+  const int column = (static_cast<int>(blockIdx.y) * 32 + lane) * kVector;
+  const bool inside = column < p.width;
+  const int32_t share = (batch + kPositionWarps - 1) / kPositionWarps;
+  const int32_t first = warp * share, last = first + share < batch ? first + share : batch;
+
+  float sum[kSums][kVector];
+#pragma unroll
+  for (int n = 0; n < kSums; ++n) {
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) sum[n][k] = 0;
+  }
+  int seen = 0;
+  for (int32_t base = first; base < last; base += 32) {
+    int32_t token = -1, kind = 0;
+    if (base + lane < last) {
+      const int32_t start = offsets[base + lane];
+      if (position < offsets[base + lane + 1] - start) {
+        token = start + position;
+        const int32_t segment = segments[token];
+        kind = segment == 0 ? 0 : segment == 1 ? 1 : 2;
+        seen |= 1 << kind;
+      }
+    }
+    for (int j = 0; j < 32 && base + j < last; j += kBatch) {
+      float row[kBatch][kVector];
+      int kinds[kBatch];
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+        const int64_t t = __shfl_sync(kFullWarp, token, j + b);
+        kinds[b] = __shfl_sync(kFullWarp, kind, j + b);
+        if (t >= 0 && inside) {
+          read_row<kVector>(p.gradient.row(t) + column, row[b]);
+        } else {
+#pragma unroll
+          for (int k = 0; k < kVector; ++k) row[b][k] = 0;
+        }
+      }
+#pragma unroll
+      for (int b = 0; b < kBatch; ++b) {
+#pragma unroll
+        for (int n = 0; n < kSums; ++n) {
+#pragma unroll
+          for (int k = 0; k < kVector; ++k) sum[n][k] += kinds[b] == n ? row[b][k] : 0.0f;
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < kSums; ++n)
+    write_row<kVector>(sums + (warp * kSums + n) * kColumns + lane * kVector, sum[n]);
+  const int any = (__syncthreads_or(seen & 1) ? 1 : 0) | (__syncthreads_or(seen & 2) ? 2 : 0) |
+                  (__syncthreads_or(seen & 4) ? 4 : 0);
+  if (threadIdx.x == 0 && blockIdx.y == 0) present[position] = any;
+  const int mine = static_cast<int>(blockIdx.y) * kColumns + static_cast<int>(threadIdx.x);
+  if (static_cast<int>(threadIdx.x) >= kColumns || mine >= p.width) return;
+  float total[kSums];
+#pragma unroll
+  for (int n = 0; n < kSums; ++n) {
+    total[n] = 0;
+#pragma unroll
+    for (int w = 0; w < kPositionWarps; ++w) total[n] += sums[(w * kSums + n) * kColumns + threadIdx.x];
+  }
+  if (any != 0) d_position[static_cast<int64_t>(position) * p.width + mine] += total[0] + total[1] + total[2];
+  float* type = type_partials + static_cast<int64_t>(position) * 2 * p.width + mine;
+  type[0] = total[0];
+  type[p.width] = total[1];
+}
+
+/// blockIdx.y = 0: d_gamma and d_beta from the stretches; 1: d_token_type from the positions. 32 warps for every 32
+/// columns. Types beyond the first two have no partials: BERT has two, and whoever has more pays for it here, where
+/// a thread then walks all tokens for its column.
+template <typename T>
+__global__ void __launch_bounds__(kSumThreads)
+    finish_embedding(PartialSums norm, TableGradient<T> p, int32_t pitch, const int32_t* segments,
+                     const float* type_partials, const int32_t* present, float* d_token_type) {
+  ELECTRA_SHARED(float, parts, kSumThreads);
+  if (blockIdx.y == 0) {
+    add_partial_sums(norm, parts);
+    return;
+  }
+  const int64_t columns = 2 * static_cast<int64_t>(p.width);
+  int seen = 0;
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < pitch; i += kSumThreads) seen |= present[i];
+  const bool has_second = __syncthreads_or(seen & 2) != 0, has_more = __syncthreads_or(seen & 4) != 0;
+  const float total = sum_in_block(type_partials, pitch, columns, parts);
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
+  if (threadIdx.x >= 32 || column >= columns) return;
+  // With a single type the table ends after it.
+  if (column < p.width || has_second) d_token_type[column] += total;
+  if (!has_more || column >= p.width) return;
+  const int64_t count = actual_of(p.tokens);
+  for (int64_t t = 0; t < count; ++t) {
+    const int32_t segment = segments[t];
+    if (segment >= 2)
+      d_token_type[static_cast<int64_t>(segment) * p.width + column] += to_float(p.gradient.row(t)[column]);
+  }
+}
+
+template <typename T, int kVector>
+void launch_table_sums(const EmbeddingBackward& p, const SortedKeys& sorted, int64_t stretch,
+                       const EmbeddingScratch& scratch, cudaStream_t stream) {
+  TableGradient<T> gradient;
+  gradient.tokens = p.rows.tokens;
+  gradient.gradient = RowsOf<const T>(p.scratch);
+  gradient.width = static_cast<int32_t>(p.dy.cols);
+  const unsigned stretches = static_cast<unsigned>(ceil_div(p.rows.tokens.capacity, stretch));
+  const unsigned tiles = static_cast<unsigned>(ceil_div(p.dy.cols, 32 * kVector));
+  const int32_t length = static_cast<int32_t>(stretch);
+  launch("embedding_words", sum_words<T, kVector>, dim3(static_cast<unsigned>(ceil_div(stretches, kWordWarps)), tiles),
+         dim3(32 * kWordWarps), 0, stream, gradient, sorted, length, scratch.word, p.d_word);
+  launch("embedding_positions", sum_positions<T, kVector>, dim3(static_cast<unsigned>(p.rows.pitch), tiles),
+         dim3(32 * kPositionWarps), 0, stream, gradient, p.rows.batch, p.rows.offsets, p.segments, p.d_position,
+         scratch.type, scratch.present);
+  launch("embedding_joined_words", join_words<kVector>, dim3(stretches, tiles), dim3(32 * kWordWarps), 0, stream,
+         p.rows.tokens, gradient.width, sorted, length, scratch.word, p.d_word);
+  PartialSums norm;
+  norm.tokens = p.rows.tokens;
+  norm.stretch = length;
+  norm.width = gradient.width;
+  norm.sums = 2;
+  norm.partials = scratch.norm;
+  norm.target[0] = p.d_gamma;
+  norm.target[1] = p.d_beta;
+  launch("embedding_finish", finish_embedding<T>, dim3(static_cast<unsigned>(ceil_div(2 * p.dy.cols, 32)), 2),
+         dim3(kSumThreads), 0, stream, norm, gradient, p.rows.pitch, p.segments, scratch.type, scratch.present,
+         p.d_token_type);
+}
+
+}  // namespace
+
+size_t embedding_workspace(const Capacity& capacity) {
+  Scratch scratch;
+  EmbeddingScratch pieces(scratch, capacity.tokens, most_stretches(capacity.tokens), capacity.pitch,
+                          capacity.max_width);
+  return scratch.size();
+}
+
+void CudaOperators::embedding_forward(const EmbeddingForward& p) {
+  const char* name = "embedding_forward";
+  const int64_t capacity = p.rows.tokens.capacity, width = p.y.cols;
+  check_matrix(p.y, capacity, width, compute(), name, "y");
+  if (p.normalized) check_matrix(p.normalized, capacity, width, compute(), name, "normalized");
+  const TokenDropout dropout = token_dropout(p.dropout, p.rows, name);
+  with_type(compute(), [&](auto type) {
+    using T = decltype(type);
+    NormForwardRows<T> rows;
+    rows.tokens = p.rows.tokens;
+    rows.width = static_cast<int32_t>(width);
+    rows.ids = p.ids;
+    rows.segments = p.segments;
+    rows.positions = p.rows.token_position;
+    rows.word = p.word;
+    rows.token_type = p.token_type;
+    rows.position = p.position;
+    rows.dropout = dropout;
+    rows.gamma = p.gamma;
+    rows.beta = p.beta;
+    rows.y = RowsOf<T>(p.y);
+    rows.normalized = RowsOf<T>(p.normalized);
+    rows.rstd = p.rstd;
+    const bool aligned = rows_are_aligned(p.y, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
+                         parameter_is_aligned(p.word) && parameter_is_aligned(p.token_type) &&
+                         parameter_is_aligned(p.position) && parameter_is_aligned(p.gamma) &&
+                         parameter_is_aligned(p.beta);
+    launch_norm_forward<true>(rows, aligned, stream());
+  });
+}
+
+void CudaOperators::embedding_backward(const EmbeddingBackward& p) {
+  const char* name = "embedding_backward";
+  const int64_t capacity = p.rows.tokens.capacity, width = p.dy.cols;
+  check_matrix(p.dy, capacity, width, compute(), name, "dy");
+  check_matrix(p.normalized, capacity, width, compute(), name, "normalized");
+  check_matrix(p.scratch, capacity, width, compute(), name, "scratch");
+  if (capacity == 0 || width == 0) return;
+  const TokenDropout dropout = token_dropout(p.dropout, p.rows, name);
+  const int64_t stretch = stretch_of(capacity), stretches = ceil_div(capacity, stretch);
+  Scratch measure;
+  EmbeddingScratch measured(measure, capacity, stretches, p.rows.pitch, width);
+  Scratch memory(workspace(measure.size()));
+  const EmbeddingScratch scratch(memory, capacity, stretches, p.rows.pitch, width);
+  const SortedKeys sorted = sort_keys(p.ids, p.rows.tokens, capacity_.vocabulary, scratch.sort, stream());
+  with_type(compute(), [&](auto type) {
+    using T = decltype(type);
+    NormBackwardRows<T> rows;
+    rows.tokens = p.rows.tokens;
+    rows.width = static_cast<int32_t>(width);
+    rows.stretch = static_cast<int32_t>(stretch);
+    rows.dy = RowsOf<const T>(p.dy);
+    rows.dropout = dropout;
+    rows.gamma = p.gamma;
+    rows.normalized = RowsOf<const T>(p.normalized);
+    rows.rstd = p.rstd;
+    rows.d_sum = RowsOf<T>(p.scratch);
+    rows.partials = scratch.norm;
+    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
+                         rows_are_aligned(p.scratch, kRowVector<T>) && parameter_is_aligned(p.gamma);
+    launch_norm_backward<true>(rows, aligned, stream());
+    if (rows_are_aligned(p.scratch, 4) && parameter_is_aligned(p.d_word))
+      launch_table_sums<T, 4>(p, sorted, stretch, scratch, stream());
+    else
+      launch_table_sums<T, 1>(p, sorted, stretch, scratch, stream());
+  });
+}
 
 }  // namespace electra::cuda
