@@ -50,12 +50,11 @@ constexpr int kSumThreads = 1024;
 constexpr float kReach = 54.5982f * 1.01f;
 constexpr float kReachMargin = 1e-6f;
 
-/// Row r of the chunk in the block's hands.
+/// A chunk of rows and what becomes of them.
 struct Chunk {
   int64_t first = 0;            ///< its first row
   float* logits = nullptr;      ///< [rows, pitch]
   int64_t pitch = 0;            ///< a multiple of 64
-  const float* bias = nullptr;  ///< [V] added here, where the product could not
   void* gradient = nullptr;     ///< [rows, gradient_pitch], null: none wanted
   int64_t gradient_pitch = 0;
   bool compacts = false;        ///< the gradient shrinks into the memory of the logits
@@ -75,22 +74,11 @@ struct Draw {
   uint32_t step = 0;
 };
 
-/// Words v … v + 3 of a row: logits with bias, −infinity beyond the vocabulary.
-__device__ __forceinline__ void load_words(const Chunk& c, const float* row, int32_t v, int32_t vocabulary,
-                                           float (&z)[4]) {
+/// Logits of words v … v + 3 of a row; −infinity beyond the vocabulary.
+__device__ __forceinline__ void load_words(const float* row, int32_t v, int32_t vocabulary, float (&z)[4]) {
   const Packed<float, 4> words = load_packed<4>(row + v);
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    z[j] = words[j];
-    if (v + j >= vocabulary)
-      z[j] = -INFINITY;
-    else if (c.bias != nullptr)
-      z[j] += c.bias[v + j];
-  }
-}
-
-__device__ __forceinline__ float word_at(const Chunk& c, const float* row, int32_t v) {
-  return c.bias != nullptr ? row[v] + c.bias[v] : row[v];
+  for (int j = 0; j < 4; ++j) z[j] = v + j < vocabulary ? words[j] : -INFINITY;
 }
 
 /// Takes words v … v + 3 into account for a draw. `e` holds e^(z − maximum of the row).
@@ -126,7 +114,7 @@ __device__ __forceinline__ void draw_words(const Draw& draw, int32_t v, int32_t 
 
 /// The second visit to a row: a draw, the gradient e · factor − onehot, or both. Returns the thread's best word.
 template <typename T, bool kDraws, bool kWrites>
-__device__ unsigned long long visit_row(const Chunk& c, const float* row, T* gradient, int32_t vocabulary,
+__device__ unsigned long long visit_row(const float* row, T* gradient, bool compacts, int32_t vocabulary,
                                         float maximum, const Draw& draw, float factor, int32_t target,
                                         float onehot) {
   constexpr int32_t kStep = kThreads * 4;
@@ -139,10 +127,10 @@ __device__ unsigned long long visit_row(const Chunk& c, const float* row, T* gra
 #pragma unroll
     for (int k = 0; k < kSecondVisit; ++k) {
       const int32_t v = start + k * kStep + thread * 4;
-      if (v < vocabulary) load_words(c, row, v, vocabulary, z[k]);
+      if (v < vocabulary) load_words(row, v, vocabulary, z[k]);
     }
     // Compacting, words [a, b) overwrite the logits of [a / 2, b / 2): all threads must have read theirs.
-    if (kWrites && c.compacts) __syncthreads();
+    if (kWrites && compacts) __syncthreads();
 #pragma unroll
     for (int k = 0; k < kSecondVisit; ++k) {
       const int32_t v = start + k * kStep + thread * 4;
@@ -204,7 +192,7 @@ __global__ void __launch_bounds__(kThreads, 3) head_rows_kernel(LanguageModelHea
   if (p.targets != nullptr) {
     target = p.targets[row];
     if (target >= 0 && target < vocabulary)
-      target_logit = word_at(c, z, target);
+      target_logit = z[target];
     else if (weight != 0)
       target_logit = NAN;  // a target outside the vocabulary shows in the loss
   }
@@ -217,7 +205,7 @@ __global__ void __launch_bounds__(kThreads, 3) head_rows_kernel(LanguageModelHea
 #pragma unroll
     for (int k = 0; k < kFirstVisit; ++k) {
       const int32_t v = start + k * kThreads * 4;
-      if (v < vocabulary) load_words(c, z, v, vocabulary, words[k]);
+      if (v < vocabulary) load_words(z, v, vocabulary, words[k]);
     }
 #pragma unroll
     for (int k = 0; k < kFirstVisit; ++k) {
@@ -279,7 +267,7 @@ __global__ void __launch_bounds__(kThreads, 3) head_rows_kernel(LanguageModelHea
     draw.forbidden = -1;
     if (p.disallow_correct) {
       draw.forbidden = p.slot_target[slot];
-      if (draw.forbidden >= 0 && draw.forbidden < vocabulary) rest -= __expf(word_at(c, z, draw.forbidden) - top);
+      if (draw.forbidden >= 0 && draw.forbidden < vocabulary) rest -= __expf(z[draw.forbidden] - top);
     }
     draw.temperature = p.temperature;
     draw.exact = p.given_uniform != nullptr || p.temperature != 1.0f || !(fabsf(top) < 1e4f) || !(rest >= 1e-3f);
@@ -294,10 +282,10 @@ __global__ void __launch_bounds__(kThreads, 3) head_rows_kernel(LanguageModelHea
     // The last draw and the gradient share a visit, unless a logit is looked up after the draws.
     unsigned long long best;
     if (writes && onehot != 0 && p.log_q == nullptr && i + 1 == last_slot) {
-      best = visit_row<T, true, true>(c, z, gradient, vocabulary, top, draw, factor, target, onehot);
+      best = visit_row<T, true, true>(z, gradient, c.compacts, vocabulary, top, draw, factor, target, onehot);
       writes = false;
     } else {
-      best = visit_row<T, true, false>(c, z, gradient, vocabulary, top, draw, factor, target, onehot);
+      best = visit_row<T, true, false>(z, gradient, c.compacts, vocabulary, top, draw, factor, target, onehot);
     }
     const int32_t word = index_of(block_best<kThreads>(best));
     if (thread == 0) p.sampled[slot] = word;
@@ -309,12 +297,12 @@ __global__ void __launch_bounds__(kThreads, 3) head_rows_kernel(LanguageModelHea
     // Ids are not negative, so the integer division is the floor.
     const int64_t id = !keeps ? drawn_sum / drawn : p.row_ids != nullptr ? p.row_ids[row] : -1;
     p.log_q[row] = id >= 0 && id < vocabulary
-                       ? static_cast<float>(static_cast<double>(word_at(c, z, static_cast<int32_t>(id))) - log_sum)
+                       ? static_cast<float>(static_cast<double>(z[id]) - log_sum)
                        : 0.0f;
   }
   if (!writes) return;
   if (onehot != 0) {
-    visit_row<T, false, true>(c, z, gradient, vocabulary, top, draw, factor, target, onehot);
+    visit_row<T, false, true>(z, gradient, c.compacts, vocabulary, top, draw, factor, target, onehot);
   } else {
     __syncthreads();
     clear_gradient(gradient, vocabulary);
@@ -498,11 +486,6 @@ void CudaOperators::language_model_head(const LanguageModelHead& p) {
       if (p.bias != nullptr) {
         logits.epilogue = Epilogue::kBias;
         logits.bias = p.bias;
-        if (!gemm_->supports(logits)) {
-          logits.epilogue = Epilogue::kNone;
-          logits.bias = nullptr;
-          chunk.bias = p.bias;
-        }
       }
       gemm_->multiply(logits);
 
