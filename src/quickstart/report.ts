@@ -1,4 +1,5 @@
 import type { EngineInfo } from "../engine/types.js";
+import { textTable } from "../telemetry/text-table.js";
 import type { FirstUse } from "./first-use.js";
 import type { LearningMeasures } from "./measure-learning.js";
 import type { TrainingPlan } from "./plan-training.js";
@@ -108,7 +109,7 @@ export function formatReport(report: QuickstartReport): string {
   const { seconds, training } = report;
   return [
     ...(report.firstUse === null ? [] : [formatFirstUse(report.firstUse), ""]),
-    table(rows),
+    textTable(rows),
     "",
     `${tokens} tokens in ${sequences} sequences of ${report.data.heldOut.documents} documents that nothing was learned from.`,
     ...(tokens < report.recipe.evaluation.fewestTokens
@@ -133,7 +134,7 @@ function formatFirstUse(use: FirstUse): string {
   return [
     "First use: two words (of three letters or more) of a held-out sentence were swapped for others. Which?",
     "",
-    table([["word", "replaced?", "", ""], ...rows]),
+    textTable([["word", "replaced?", "", ""], ...rows]),
     "",
     `Over ${use.sentences} such sentences ${use.found} of ${use.swapped} swapped words were among the two most suspected; pointing at random finds ${use.foundByChance.toFixed(0)}.`,
   ].join("\n");
@@ -146,17 +147,4 @@ function verdict(bar: Bar | undefined): string {
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
-}
-
-/** Columns padded to their widest entry, the first row underlined. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column]!))
-      .join("  ")
-      .trimEnd(),
-  );
-  lines.splice(1, 0, "-".repeat(Math.max(...lines.map((line) => line.length))));
-  return lines.join("\n");
 }
