@@ -25,13 +25,14 @@ inline Matrix matrix_of(const Tensor& t) { return Matrix{t.data, t.rows, t.cols,
 /// What happens to the product before it is stored.
 enum class Epilogue : int32_t {
   kNone,
-  kBias,         ///< + bias[column]
-  kGeluAuxBias,  ///< aux = product + bias; result = tanh-GELU(aux)
-  kGeluGradientBiasGradient,  ///< result = product ⊙ tanh-GELU'(aux); bias_gradient = column sums of the result
+  kBias,                ///< + bias[column]
+  kActivation,          ///< aux = product + bias; result = activation(aux). Bias and aux may be null.
+  kActivationGradient,  ///< result = product ⊙ activation'(aux)
 };
 
-/// d (m x n) = op(a) · op(b) [+ d if `add`], with op the transpose where said. f32 accumulation; f32 inputs are
-/// multiplied in full f32 (no TF32). Extents of zero are legal.
+/// d (m x n) = op(a) · op(b) [+ d if `add`], with op the transpose where said. a and b are both f32 (then d is
+/// f32, and they are multiplied in full f32, no TF32) or both bf16 (then d is bf16 or f32). f32 accumulation.
+/// Extents of zero are legal. `add` goes with kNone and kBias only.
 struct Product {
   Matrix a;  ///< [m, k], or [k, m] if transpose_a
   bool transpose_a = false;
@@ -40,17 +41,21 @@ struct Product {
   Matrix d;  ///< [m, n]
   bool add = false;
   Epilogue epilogue = Epilogue::kNone;
-  const void* bias = nullptr;      ///< [n], of d's type
-  void* aux = nullptr;             ///< [m, n], of d's type, `aux_stride` apart
+  Activation activation = Activation::kIdentity;
+  const void* bias = nullptr;  ///< [n], of d's type
+  void* aux = nullptr;         ///< [m, n], of d's type, `aux_stride` apart; must not be d
   int64_t aux_stride = 0;
-  void* bias_gradient = nullptr;   ///< [n] written, f32 if d is f32, else of d's type
-  /// Column sums of b [k, n] (the bias gradient beside a weight gradient), written, f32; or null.
+  /// [n], f32: the column sums of the result are added to it (the bias gradient of the layer before). Null:
+  /// not wanted. Not with `add`.
+  float* column_sums = nullptr;
+  /// [n], f32: the column sums of b are added to it (the bias gradient beside a weight gradient; b must not be
+  /// transposed). Null: not wanted.
   float* column_sums_of_b = nullptr;
 };
 
 class Gemm {
  public:
-  /// Opens cuBLASLt, or says in name() that the built-in kernels are used and why.
+  /// Opens cuBLASLt, or says in reason() why the built-in kernels are used.
   Gemm(cudaStream_t stream, int32_t multiprocessors);
   ~Gemm();
   Gemm(const Gemm&) = delete;
@@ -58,11 +63,14 @@ class Gemm {
 
   const char* name() const;    ///< "cuBLASLt 13.1.1" or "built-in"
   const char* reason() const;  ///< why built-in; empty otherwise
-  /// Whether multiply() can do this epilogue in the product itself; if not, the caller does it afterwards.
+  /// Whether the epilogue costs no pass of its own over d. multiply() does it in any case; a caller that makes a
+  /// pass over d anyway may rather do it there.
   bool supports(const Product& product);
-  /// Enqueues the product. Throws ERR_ELECTRA_CUDA with the shapes when the library refuses it.
+  /// Enqueues the product with everything that was asked of it, in as few kernels as there are for it. Which
+  /// ones depends on shapes, types, strides, alignment and the device, so results are the same bits from run
+  /// to run. Throws ERR_ELECTRA_SHAPE, or ERR_ELECTRA_CUDA with the shapes when the library refuses.
   void multiply(const Product& product);
-  /// Bytes of workspace held for the library.
+  /// Bytes of workspace held for products.
   size_t workspace_bytes() const;
 
  private:
