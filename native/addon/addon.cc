@@ -15,7 +15,7 @@ namespace electra::addon {
 namespace {
 
 /// Raised with every change of what src/engine/binding.ts relies on.
-constexpr int kAbi = 1;
+constexpr int kAbi = 2;
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, ELECTRA_VERSION));

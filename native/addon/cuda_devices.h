@@ -1,13 +1,12 @@
 #pragma once
-// Asks the CUDA library, if there is one, which GPUs this machine has.
+// Asks the CUDA library which GPUs this machine has.
 
 #include <napi.h>
 
 namespace electra::addon {
 
-/// cudaDevices(path): opens the library at `path` for good and returns { devices: [...], reason }. `reason`
-/// says why there are none: the library cannot be opened, or CUDA cannot be used (no driver, or one that is
-/// too old).
+/// cudaDevices(path, emulated): opens the library for good and returns { devices: [...], reason }. `reason`
+/// says why there are none, and in its second line what to do.
 Napi::Value cuda_devices(const Napi::CallbackInfo& call);
 
 }  // namespace electra::addon

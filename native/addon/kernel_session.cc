@@ -6,15 +6,15 @@
 #include <vector>
 
 #include "arrays.h"
+#include "backend.h"
 #include "kernel_call.h"
-#include "model_config.h"
 #include "results.h"
 
 namespace electra::addon {
 
 struct KernelSession::State {
-  cpu::CpuOptions options;
-  std::unique_ptr<cpu::CpuOperators> operators;
+  BackendOptions options;
+  std::unique_ptr<Operators> operators;
   KernelFunctions functions;
   Capacity reserved;
   bool any_reserved = false;
@@ -81,6 +81,19 @@ struct BoundCall {
   std::vector<KeptInts> integers;
 };
 
+/// What a call holds on the device goes when it is done or has failed, on the thread that the device belongs
+/// to.
+class Attachment {
+ public:
+  Attachment(KernelCall& call, Operators& operators) : call_(call) { call.attach(operators); }
+  ~Attachment() { call_.detach(); }
+  Attachment(const Attachment&) = delete;
+  Attachment& operator=(const Attachment&) = delete;
+
+ private:
+  KernelCall& call_;
+};
+
 Napi::Object answer(Napi::Env env, KernelCall& call) {
   Napi::Object object = Napi::Object::New(env);
   for (auto& [name, array] : call.results) object.Set(name, hand_over(env, std::move(array.f32)));
@@ -105,7 +118,7 @@ Napi::Function KernelSession::define(Napi::Env env) {
 KernelSession::KernelSession(const Napi::CallbackInfo& info) : Napi::ObjectWrap<KernelSession>(info) {
   guarded(info.Env(), [&] {
     state_ = std::make_shared<State>();
-    state_->options = read_cpu_options(info[0]);
+    state_->options = read_backend_options(info[0]);
     add_dense_kernels(state_->functions);
     add_norm_kernels(state_->functions);
     add_attention_kernels(state_->functions);
@@ -137,7 +150,7 @@ Napi::Value KernelSession::open(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     Job job;
     job.work = [state = state_](const std::atomic<bool>&) {
-      state->operators = std::make_unique<cpu::CpuOperators>(state->options);
+      state->operators = make_operators(state->options);
     };
     job.result = [state = state_](Napi::Env env) -> Napi::Value {
       return to_object(env, state->operators->info());
@@ -157,8 +170,11 @@ Napi::Value KernelSession::run(const Napi::CallbackInfo& info) {
     job.work = [state = state_, function = found->second, bound](const std::atomic<bool>&) {
       if (!state->operators)
         throw EngineError("ERR_ELECTRA_INTERNAL", "The kernels were used before they were created.");
-      KernelContext context{*state->operators, cpu::gemm_provider(state->options.gemm, state->options.isa),
+      const BackendOptions& options = state->options;
+      KernelContext context{*state->operators,
+                            options.cuda ? nullptr : &cpu::gemm_provider(options.cpu.gemm, options.cpu.isa),
                             [&state](const Capacity& capacity) { state->reserve(capacity); }};
+      const Attachment attachment(bound->call, *state->operators);
       function(context, bound->call);
     };
     job.result = [bound](Napi::Env env) -> Napi::Value { return answer(env, bound->call); };

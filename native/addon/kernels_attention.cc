@@ -37,12 +37,11 @@ struct AttentionShape {
 void attention(KernelContext& context, KernelCall& call) {
   const KernelRows rows(call);
   const AttentionShape shape(call);
-  const StepScalars scalars = kernel_scalars(call);
   AttentionForward forward;
   forward.rows = rows.rows;
   forward.heads = static_cast<int32_t>(shape.heads);
   forward.mask = mask_of(call);
-  forward.dropout = kernel_dropout(call, scalars);
+  forward.dropout = kernel_dropout(call);
   forward.qkv = call.matrix("qkv", rows.tokens(), 3 * shape.width);
   forward.context = call.result_matrix("context", rows.tokens(), shape.width);
   forward.log_sum_exp = call.result("logSumExp", {rows.tokens(), shape.heads});
@@ -53,12 +52,11 @@ void attention(KernelContext& context, KernelCall& call) {
 void attention_backward(KernelContext& context, KernelCall& call) {
   const KernelRows rows(call);
   const AttentionShape shape(call);
-  const StepScalars scalars = kernel_scalars(call);
   AttentionBackward backward;
   backward.rows = rows.rows;
   backward.heads = static_cast<int32_t>(shape.heads);
   backward.mask = mask_of(call);
-  backward.dropout = kernel_dropout(call, scalars);
+  backward.dropout = kernel_dropout(call);
   backward.qkv = call.matrix("qkv", rows.tokens(), 3 * shape.width);
   backward.context = call.matrix("context", rows.tokens(), shape.width);
   backward.log_sum_exp = call.floats("logSumExp", rows.tokens() * shape.heads);

@@ -1,6 +1,7 @@
 // Matrix products, linear layers, activations.
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernel_call.h"
 
@@ -16,6 +17,11 @@ Capacity dense_capacity(int64_t tokens, int64_t in, int64_t out) {
 
 /// c = alpha · op(a) · op(b) + beta · c on one thread: what the operators build on.
 void gemm(KernelContext& context, KernelCall& call) {
+  if (context.gemm == nullptr)
+    throw EngineError("ERR_ELECTRA_ARGUMENT",
+                      "gemm is a product on one thread of the CPU, which %s is not\n"
+                      "linear is the product that every device has.",
+                      context.operators.info().device);
   const int64_t m = call.count("m"), n = call.count("n"), k = call.count("k");
   const bool transpose_a = call.flag("transposeA"), transpose_b = call.flag("transposeB");
   const float alpha = call.real("alpha", 1), beta = call.real("beta", 0);
@@ -25,8 +31,8 @@ void gemm(KernelContext& context, KernelCall& call) {
   float* c = call.result("c", {m, n});
   call.run(
       [&] {
-        context.gemm.multiply(transpose_a, transpose_b, m, n, k, alpha, a, transpose_a ? m : k, b,
-                              transpose_b ? k : n, beta, c, n);
+        context.gemm->multiply(transpose_a, transpose_b, m, n, k, alpha, a, transpose_a ? m : k, b,
+                               transpose_b ? k : n, beta, c, n);
       },
       [&] {
         if (start != nullptr) std::memcpy(c, start, static_cast<size_t>(m * n) * sizeof(float));

@@ -8,7 +8,6 @@ namespace electra::addon {
 namespace {
 
 void check_ids(const char* name, const int32_t* ids, int64_t count, int64_t vocabulary) {
-  if (ids == nullptr) return;
   for (int64_t i = 0; i < count; ++i)
     if (ids[i] < 0 || ids[i] >= vocabulary)
       throw EngineError("ERR_ELECTRA_ARGUMENT", "%s[%lld] is %d; the vocabulary has %lld entries", name,
@@ -18,25 +17,25 @@ void check_ids(const char* name, const int32_t* ids, int64_t count, int64_t voca
 /// logits = x · tableᵀ + bias with all that is wanted of them; one slot per row.
 void language_model_head(KernelContext& context, KernelCall& call) {
   const int64_t rows = call.count("rows"), width = call.count("width"), vocabulary = call.count("vocabulary");
-  const StepScalars scalars = kernel_scalars(call);
+  const StepScalars* scalars = kernel_scalars(call);
   const float scale = call.real("scale", 1);
-  LanguageModelSums sums;
+  LanguageModelSums* device_sums = call.sums<LanguageModelSums>();
   LanguageModelHead head;
   head.rows.capacity = rows;
   head.x = call.matrix("x", rows, width);
   head.table = call.weight("table", vocabulary, width);
   head.bias = call.floats("bias", vocabulary);
   head.targets = call.integers_or_null("targets", rows);
-  check_ids("targets", head.targets, rows, vocabulary);
+  if (head.targets != nullptr) check_ids("targets", call.host_integers("targets", rows), rows, vocabulary);
   head.weights = call.floats_or_null("weights", rows);
-  head.scale = &scale;
-  head.scalars = &scalars;
+  head.scale = call.put(scale);
+  head.scalars = scalars;
   head.predictions = call.integer_result("predictions", {rows});
   head.log_sum_exp = call.result("logSumExp", {rows});
   if (call.flag("logits")) head.logits = call.result("logits", {rows, vocabulary});
   if (head.targets != nullptr) {
     head.nll = call.result("nll", {rows});
-    head.sums = &sums;
+    head.sums = device_sums;
   }
   std::vector<int32_t> local;
   if (call.flag("sample")) {
@@ -44,8 +43,9 @@ void language_model_head(KernelContext& context, KernelCall& call) {
     head.sample = true;
     head.slots.capacity = rows;
     head.slot_target = head.targets;
-    head.slot_coordinate = call.has("slotCoordinate") ? call.integers("slotCoordinate", rows) : local.data();
-    head.slot_local = local.data();
+    head.slot_local = call.put(local.data(), rows);
+    head.slot_coordinate =
+        call.has("slotCoordinate") ? call.integers("slotCoordinate", rows) : head.slot_local;
     head.temperature = call.real("temperature", 1);
     head.disallow_correct = call.flag("disallowCorrect");
     head.given_uniform = call.floats_or_null("uniform", rows * vocabulary);
@@ -64,8 +64,9 @@ void language_model_head(KernelContext& context, KernelCall& call) {
   capacity.vocabulary = static_cast<int32_t>(vocabulary);
   capacity.max_width = static_cast<int32_t>(width);
   context.reserve(capacity);
-  call.run([&] { context.operators.language_model_head(head); }, [&] { sums = LanguageModelSums(); });
+  call.run([&] { context.operators.language_model_head(head); });
   if (head.targets == nullptr) return;
+  const LanguageModelSums sums = call.fetch(device_sums);
   call.result_number("loss", sums.loss);
   call.result_number("weight", sums.weight);
   call.result_number("correct", sums.correct);
@@ -75,7 +76,7 @@ void language_model_head(KernelContext& context, KernelCall& call) {
 void binary_cross_entropy(KernelContext& context, KernelCall& call) {
   const int64_t tokens = call.count("tokens");
   const float scale = call.real("scale", 1);
-  BinarySums sums;
+  BinarySums* device_sums = call.sums<BinarySums>();
   BinaryCrossEntropy operation;
   operation.tokens.capacity = tokens;
   operation.logits = call.floats("logits", tokens);
@@ -83,15 +84,16 @@ void binary_cross_entropy(KernelContext& context, KernelCall& call) {
   operation.constant = call.real("constant", 0);
   operation.labels = call.floats("labels", tokens);
   operation.weights = call.floats_or_null("weights", tokens);
-  operation.scale = &scale;
+  operation.scale = call.put(scale);
   operation.loss = call.result("loss", {tokens});
   operation.final_logits = call.result("finalLogits", {tokens});
   operation.d_logits = call.result("dLogits", {tokens});
-  operation.sums = &sums;
+  operation.sums = device_sums;
   Capacity capacity;
   capacity.tokens = tokens;
   context.reserve(capacity);
-  call.run([&] { context.operators.binary_cross_entropy(operation); }, [&] { sums = BinarySums(); });
+  call.run([&] { context.operators.binary_cross_entropy(operation); });
+  const BinarySums sums = call.fetch(device_sums);
   call.result_number("lossSum", sums.loss);
   call.result_number("weightSum", sums.weight);
   call.result_number("truePositive", sums.true_positive);

@@ -1,7 +1,5 @@
 // Norm, clip and Adam on one stretch of parameters.
 
-#include <vector>
-
 #include "kernel_call.h"
 
 namespace electra::addon {
@@ -13,42 +11,46 @@ void adam(KernelContext& context, KernelCall& call) {
   // blocks.
   const int64_t padded = (size + 1023) / 1024 * 1024;
   const size_t bytes = static_cast<size_t>(size) * sizeof(float);
-  const float* given[4] = {call.floats("parameters", size), call.floats("gradient", size),
-                           call.floats("m", size), call.floats("v", size)};
+  const float* given[4] = {call.host_floats("parameters", size), call.host_floats("gradient", size),
+                           call.host_floats("m", size), call.host_floats("v", size)};
   float* block[4];
-  for (float*& memory : block) memory = call.scratch(padded);
+  for (float*& memory : block)
+    memory = static_cast<float*>(call.room(static_cast<size_t>(padded) * sizeof(float), "parameters"));
 
   Segment segment;
   segment.size = size;
   segment.decay = call.real("decay", 0);
   segment.learning_rate_scale = call.real("learningRateScale", 1);
-  StepScalars scalars;
-  scalars.learning_rate = call.real("learningRate", 0);
-
-  std::vector<double> partials(static_cast<size_t>((padded + 4095) / 4096), 0.0);
+  StepScalars start;
+  start.learning_rate = call.real("learningRate", 0);
+  StepScalars* scalars = call.put(start);
+  const Segment* segments = call.put(segment);
+  const int64_t partial_count = (padded + 4095) / 4096;
+  auto* partials = static_cast<double*>(
+      call.room(static_cast<size_t>(partial_count) * sizeof(double), "partial sums of the norm"));
   GradientNorm norm;
   norm.gradient = block[1];
-  norm.segments = &segment;
+  norm.segments = segments;
   norm.segment_count = 1;
   norm.size = padded;
-  norm.partials = partials.data();
-  norm.scalars = &scalars;
+  norm.partials = partials;
+  norm.scalars = scalars;
   ClipFactor clip;
-  clip.partials = partials.data();
-  clip.count = static_cast<int64_t>(partials.size());
+  clip.partials = partials;
+  clip.count = partial_count;
   clip.max_norm = call.real("maxGradientNorm", 1);
-  clip.scalars = &scalars;
+  clip.scalars = scalars;
   AdamUpdate update;
   update.parameters = block[0];
   update.gradient = block[1];
   update.m = block[2];
   update.v = block[3];
-  update.segments = &segment;
+  update.segments = segments;
   update.segment_count = 1;
   update.beta1 = call.real("beta1", update.beta1);
   update.beta2 = call.real("beta2", update.beta2);
   update.epsilon = call.real("epsilon", update.epsilon);
-  update.scalars = &scalars;
+  update.scalars = scalars;
 
   Capacity capacity;
   capacity.max_segments = 1;
@@ -62,18 +64,20 @@ void adam(KernelContext& context, KernelCall& call) {
       },
       [&] {
         for (int i = 0; i < 4; ++i)
-          if (bytes != 0) std::memcpy(block[i], given[i], bytes);
-        scalars.finite = 1;
-        scalars.nonfinite_segment = -1;
+          if (bytes != 0) context.operators.upload(block[i], given[i], bytes);
+        context.operators.upload(scalars, &start, sizeof(start));
       });
   const char* const names[4] = {"parameters", nullptr, "m", "v"};
   for (int i = 0; i < 4; ++i) {
     if (names[i] == nullptr) continue;
-    float* result = call.result(names[i], {size});
-    if (bytes != 0) std::memcpy(result, block[i], bytes);
+    HostArray& result = call.results[names[i]];
+    result.shape = {size};
+    result.f32.assign(static_cast<size_t>(size), 0.0f);
+    if (bytes != 0) context.operators.download(result.f32.data(), block[i], bytes);
   }
-  call.result_number("gradientNorm", static_cast<double>(scalars.gradient_norm));
-  call.result_number("finite", scalars.finite);
+  const StepScalars end = call.fetch(scalars);
+  call.result_number("gradientNorm", static_cast<double>(end.gradient_norm));
+  call.result_number("finite", end.finite);
 }
 
 }  // namespace

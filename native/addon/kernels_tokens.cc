@@ -12,23 +12,26 @@ namespace {
 /// Offsets of each row's slots from `slotCounts` [B].
 class SlotRows {
  public:
-  SlotRows(const KernelCall& call, const Rows& rows) {
-    const int32_t* counts = call.integers("slotCounts", rows.batch);
+  SlotRows(KernelCall& call, const Rows& rows) {
+    const int32_t* counts = call.host_integers("slotCounts", rows.batch);
     offsets_.push_back(0);
     for (int32_t b = 0; b < rows.batch; ++b) {
       ELECTRA_CHECK_SHAPE(counts[b] >= 0, "slotCounts[%d] is %d", b, counts[b]);
       offsets_.push_back(offsets_.back() + counts[b]);
       most_ = std::max(most_, counts[b]);
     }
+    device_offsets_ = call.put(offsets_.data(), static_cast<int64_t>(offsets_.size()));
   }
   SlotRows(const SlotRows&) = delete;
   SlotRows& operator=(const SlotRows&) = delete;
-  const int32_t* offsets() const { return offsets_.data(); }
+  const std::vector<int32_t>& offsets() const { return offsets_; }
+  const int32_t* device_offsets() const { return device_offsets_; }
   int64_t slots() const { return offsets_.back(); }
   int32_t most() const { return most_; }
 
  private:
   std::vector<int32_t> offsets_;
+  const int32_t* device_offsets_ = nullptr;
   int32_t most_ = 0;
 };
 
@@ -45,13 +48,13 @@ Capacity token_capacity(const Rows& rows, int64_t slots, int64_t vocabulary) {
 void mask_tokens(KernelContext& context, KernelCall& call) {
   const KernelRows rows(call);
   const SlotRows slots(call, rows.rows);
-  const StepScalars scalars = kernel_scalars(call);
+  const StepScalars* scalars = kernel_scalars(call);
   MaskTokens operation;
   operation.rows = rows.rows;
-  operation.scalars = &scalars;
+  operation.scalars = scalars;
   operation.ids = call.integers("ids", rows.tokens());
   operation.slots.capacity = slots.slots();
-  operation.slot_offsets = slots.offsets();
+  operation.slot_offsets = slots.device_offsets();
   operation.slots_per_row = static_cast<int32_t>(call.count("slotsPerRow"));
   ELECTRA_CHECK_SHAPE(slots.most() <= operation.slots_per_row, "a row has %d slots; slotsPerRow is %d",
                       slots.most(), operation.slots_per_row);
@@ -79,13 +82,13 @@ void replace_tokens(KernelContext& context, KernelCall& call) {
   operation.rows = rows.rows;
   operation.ids = call.integers("ids", rows.tokens());
   operation.slots.capacity = slots.slots();
-  operation.slot_offsets = slots.offsets();
-  const int32_t* tokens = call.integers("slotToken", slots.slots());
-  for (int32_t b = 0; b < rows.rows.batch; ++b)
+  operation.slot_offsets = slots.device_offsets();
+  const int32_t* tokens = call.host_integers("slotToken", slots.slots());
+  for (size_t b = 0; b + 1 < rows.offsets().size(); ++b)
     for (int32_t s = slots.offsets()[b]; s < slots.offsets()[b + 1]; ++s)
-      ELECTRA_CHECK_SHAPE(tokens[s] >= rows.rows.offsets[b] && tokens[s] < rows.rows.offsets[b + 1],
+      ELECTRA_CHECK_SHAPE(tokens[s] >= rows.offsets()[b] && tokens[s] < rows.offsets()[b + 1],
                           "slotToken[%d] is %d; it lies outside its row", s, tokens[s]);
-  operation.slot_token = tokens;
+  operation.slot_token = call.integers("slotToken", slots.slots());
   operation.sampled = call.integers("sampled", slots.slots());
   operation.label_every_slot = call.flag("labelEverySlot");
   operation.replaced_ids = call.integer_result("replacedIds", {rows.tokens()});
@@ -96,14 +99,14 @@ void replace_tokens(KernelContext& context, KernelCall& call) {
 
 void sample_uniform(KernelContext& context, KernelCall& call) {
   const int64_t slots = call.count("slots"), vocabulary = call.count("vocabulary");
-  const StepScalars scalars = kernel_scalars(call);
+  const StepScalars* scalars = kernel_scalars(call);
   SampleUniform operation;
-  operation.scalars = &scalars;
+  operation.scalars = scalars;
   operation.slots.capacity = slots;
   operation.slot_coordinate = call.integers("slotCoordinate", slots);
   std::vector<int32_t> local;
   for (int64_t s = 0; s < slots; ++s) local.push_back(static_cast<int32_t>(s));
-  operation.slot_local = local.data();
+  operation.slot_local = call.put(local.data(), slots);
   operation.slot_target = call.integers("slotTarget", slots);
   operation.disallow_correct = call.flag("disallowCorrect");
   operation.vocabulary = static_cast<int32_t>(vocabulary);

@@ -80,16 +80,4 @@ PretrainingConfig read_pretraining_config(Napi::Value value) {
   return config;
 }
 
-cpu::CpuOptions read_cpu_options(Napi::Value value) {
-  const Fields fields(value, "options");
-  cpu::CpuOptions options;
-  options.threads = fields.whole("threads", options.threads);
-  if (options.threads < 1 || options.threads > 1024)
-    throw EngineError("ERR_ELECTRA_ARGUMENT", "options.threads is %d; it must be between 1 and 1024",
-                      options.threads);
-  options.gemm = fields.text("gemm", options.gemm.c_str());
-  options.isa = fields.text("isa", options.isa.c_str());
-  return options;
-}
-
 }  // namespace electra::addon

@@ -5,9 +5,9 @@
 #include <utility>
 #include <vector>
 
-#include "../cpu/cpu_operators.h"
 #include "../model/pretraining_model.h"
 #include "arrays.h"
+#include "backend.h"
 #include "fields.h"
 #include "model_config.h"
 #include "results.h"
@@ -17,9 +17,10 @@ namespace electra::addon {
 /// What the engine thread owns. Made and destroyed there, by the first job and by the thread's end.
 struct PretrainingSession::State {
   PretrainingConfig config;
-  cpu::CpuOptions cpu;
+  BackendOptions backend;
   uint64_t seed = 0;
-  std::unique_ptr<cpu::CpuOperators> operators;
+  int32_t reserve_rows = 0;  ///< room for training batches of so many rows is made at once
+  std::unique_ptr<Operators> operators;
   std::unique_ptr<PretrainingModel> model;
   bool written = false;  ///< values came in from outside; the weights' compute forms are behind
 
@@ -190,8 +191,9 @@ PretrainingSession::PretrainingSession(const Napi::CallbackInfo& info)
   guarded(info.Env(), [&] {
     state_ = std::make_shared<State>();
     state_->config = read_pretraining_config(info[0]);
-    state_->cpu = read_cpu_options(info[1]);
+    state_->backend = read_backend_options(info[1]);
     state_->seed = Fields(info[1], "options").counter("seed", 0);
+    state_->reserve_rows = Fields(info[1], "options").whole("reserveRows", 0);
     EngineThread::Hooks hooks;
     hooks.measure = [state = state_] { return state->model ? state->model->memory() : ModelMemory(); };
     hooks.at_exit = [state = state_] {
@@ -216,8 +218,9 @@ Napi::Value PretrainingSession::open(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     Job job;
     job.work = [state = state_](const std::atomic<bool>&) {
-      state->operators = std::make_unique<cpu::CpuOperators>(state->cpu);
-      state->model = std::make_unique<PretrainingModel>(*state->operators, state->config, state->seed);
+      state->operators = make_operators(state->backend);
+      state->model = std::make_unique<PretrainingModel>(*state->operators, state->config, state->seed,
+                                                        state->reserve_rows);
     };
     // The model's table does not change any more, so it may be read from this thread.
     job.result = [state = state_](Napi::Env env) -> Napi::Value {
@@ -241,8 +244,8 @@ Napi::Value PretrainingSession::train_step(const Napi::CallbackInfo& info) {
       const Stopwatch watch;
       call->options.abort = &abort;
       call->options.accumulate = false;
-      call->result = state->ready().train_step(call->copy.batch, call->options, optimizer, update.get(),
-                                               call->wanted());
+      call->result =
+          state->ready().train_step(call->copy.batch, call->options, optimizer, update.get(), call->wanted());
       call->seconds = watch.seconds();
       require_finite(*update, call->options.step);
     };

@@ -247,9 +247,8 @@ void Parameters::zero_gradients() {
 
 void Parameters::refresh_weights() { operators_.refresh_parameters(buffers_[0]); }
 
-size_t Parameters::bytes() const {
-  return static_cast<size_t>(table_.size()) * sizeof(float) * 4 +
-         operators_.compute_form_bytes(table_.size());
+size_t Parameters::bytes_for(const Operators& operators, int64_t size) {
+  return static_cast<size_t>(size) * sizeof(float) * 4 + operators.compute_form_bytes(size);
 }
 
 }  // namespace electra

@@ -93,7 +93,9 @@ class Parameters {
   void zero_gradients();
   /// Brings the device's compute form up to date; call after values were written. Adam does it by itself.
   void refresh_weights();
-  size_t bytes() const;
+  size_t bytes() const { return bytes_for(operators_, table_.size()); }
+  /// What `size` parameters take: values, gradients, two moments, the device's compute form.
+  static size_t bytes_for(const Operators& operators, int64_t size);
 
  private:
   const Parameter& entry(const std::string& name, int64_t elements) const;

@@ -1,7 +1,7 @@
 #pragma once
 // The inside of PretrainingModel. Its methods lie in files by what they do: pretraining_networks.cc builds
-// and plans, pretraining_step.cc runs a step, pretraining_inference.cc a plain forward pass,
-// pretraining_outputs.cc brings named arrays to the host.
+// and plans, pretraining_memory.cc says what that takes, pretraining_step.cc runs a step,
+// pretraining_inference.cc a plain forward pass, pretraining_outputs.cc brings named arrays to the host.
 
 #include <memory>
 #include <vector>
@@ -16,8 +16,16 @@ namespace electra {
 /// The reference adds this to the denominators of both losses.
 constexpr double kDenominatorEpsilon = 1e-6;
 
-struct PretrainingModel::Implementation {
-  Implementation(Operators& ops, const PretrainingConfig& configuration, uint64_t seed);
+/// Everything that a plan hands places out to.
+struct Places {
+  DeviceBatch device;
+  TransformerActivations generator_activations, right_to_left_activations, discriminator_activations;
+  TokenPredictionHead::Activations token_activations;
+  DiscriminatorHead::Activations binary_activations;
+};
+
+struct PretrainingModel::Implementation : Places {
+  Implementation(Operators& ops, const PretrainingConfig& configuration, uint64_t seed, int32_t reserve_rows);
   ~Implementation();
 
   bool replaces_tokens() const { return config.objective != Objective::kMaskedLanguageModel; }
@@ -30,15 +38,35 @@ struct PretrainingModel::Implementation {
 
   const Transformer& masked_lm_network() const { return tied() ? *discriminator : *generator; }
 
-  void reserve(int32_t rows, bool training);
-  int64_t lm_row_capacity() const;
+  /// Rows of the language-model head for a batch of `rows`.
+  int64_t lm_rows(int32_t rows) const;
+  int64_t lm_row_capacity() const { return lm_rows(planned_rows); }
+  Capacity capacity_for(int32_t rows) const;
 
-  /// The generator has done all its work, backward included, before the discriminator starts: their
-  /// activations share memory. Training and inference plans differ, so the plan is laid again when the mode
-  /// changes; it never grows then.
-  void plan_activations(bool training);
-  void plan_generator(Arena& arena, int64_t tokens, bool training);
+  /// Makes room for a batch of `rows`, training or not, if there is none, and lays the plan for it. Training
+  /// and inference have plans of their own in the same memory, so the plan is laid again when the mode
+  /// changes.
   void prepare_mode(int32_t rows, bool training);
+  /// The generator has done all its work, backward included, before the discriminator starts: their
+  /// activations share memory.
+  void lay_out(Arena& a, int32_t rows, bool training, Places& places) const;
+
+  // What is about to be allocated, before it is (pretraining_memory.cc).
+
+  struct BatchBytes {
+    size_t activations = 0;
+    size_t workspace = 0;
+    size_t total() const { return activations + workspace; }
+  };
+  BatchBytes batch_bytes(int32_t rows, bool training) const;
+  /// Throws ERR_ELECTRA_OUT_OF_MEMORY when the device says that the variables (still to be allocated:
+  /// `parameter_bytes`) and batches of `rows` do not fit beside what is there: what is needed for what, what
+  /// is free, and the largest batch that fits. The device's word is taken: where it gives none, nothing is
+  /// thrown.
+  void require_memory(size_t parameter_bytes, int32_t rows, bool training) const;
+  /// The largest batch below `rows` that a device with `budget` bytes has room for; 0: none.
+  int32_t largest_batch(size_t parameter_bytes, int32_t rows, bool training, size_t budget) const;
+  BatchBytes bytes_to_hold(int32_t rows, bool training) const;
 
   /// `optimizer`: the update that ends the step, with room for its result; null: none.
   StepResult run(const HostBatch& batch, const StepOptions& options, Outputs* outputs, bool training,
@@ -98,14 +126,13 @@ struct PretrainingModel::Implementation {
   std::unique_ptr<DiscriminatorHead> binary_head;
 
   Arena arena;
-  DeviceBatch device;
-  TransformerActivations generator_activations, right_to_left_activations, discriminator_activations;
-  TokenPredictionHead::Activations token_activations;
-  DiscriminatorHead::Activations binary_activations;
   double* partials = nullptr;
   int64_t partial_count = 0;
-  int32_t reserved_rows = 0;
-  bool reserved_training = false;
+  int64_t parameter_count = 0;
+  int32_t segment_count = 0;
+  int32_t training_rows = 0;   ///< rows of the largest batch trained on so far
+  int32_t inference_rows = 0;  ///< the same without gradients
+  int32_t planned_rows = 0;    ///< what the present plan is for; 0: there is none
   bool planned_training = false;
 };
 

@@ -1,13 +1,12 @@
 #include "pretraining_model.h"
 
-#include <algorithm>
-
 #include "pretraining_implementation.h"
 
 namespace electra {
 
-PretrainingModel::PretrainingModel(Operators& operators, const PretrainingConfig& config, uint64_t seed)
-    : implementation_(std::make_unique<Implementation>(operators, config, seed)) {}
+PretrainingModel::PretrainingModel(Operators& operators, const PretrainingConfig& config, uint64_t seed,
+                                   int32_t reserve_rows)
+    : implementation_(std::make_unique<Implementation>(operators, config, seed, reserve_rows)) {}
 PretrainingModel::~PretrainingModel() = default;
 
 const PretrainingConfig& PretrainingModel::config() const { return implementation_->config; }
@@ -19,13 +18,6 @@ ModelMemory PretrainingModel::memory() const {
   memory.activations = implementation_->arena.bytes();
   memory.workspace = implementation_->operators.workspace_bytes();
   return memory;
-}
-
-void PretrainingModel::reserve(int32_t rows, int32_t length, bool training) {
-  // Row mode keep and every random coordinate count in full rows: room is made for max_seq_length, whatever
-  // the batch has.
-  (void)length;
-  implementation_->reserve(rows, training);
 }
 
 StepResult PretrainingModel::forward_backward(const HostBatch& batch, const StepOptions& options,
@@ -49,7 +41,7 @@ StepResult PretrainingModel::train_step(const HostBatch& batch, const StepOption
 
 OptimizerResult PretrainingModel::optimizer_step(const OptimizerOptions& options) {
   Implementation& self = *implementation_;
-  self.prepare_mode(std::max(1, self.reserved_rows), true);
+  self.prepare_mode(1, true);
   StepScalars scalars;
   scalars.learning_rate = options.learning_rate;
   self.operators.upload(self.device.scalars, &scalars, sizeof(scalars));

@@ -66,7 +66,7 @@ struct OptimizerResult {
 struct ForwardOptions {
   bool generator = false;  ///< generator (or masked LM) instead of the discriminator
   const int32_t* positions =
-      nullptr;  ///< [B, N] where the generator's logits are wanted, −1: unused; null: none
+      nullptr;                    ///< [B, N] where the generator's logits are wanted, −1: unused; null: none
   int32_t positions_per_row = 0;  ///< N
   const std::atomic<bool>* abort = nullptr;
 };
@@ -79,17 +79,16 @@ struct ModelMemory {
 
 class PretrainingModel {
  public:
-  /// `operators` must outlive the model. Throws ERR_ELECTRA_CONFIG for impossible combinations.
-  PretrainingModel(Operators& operators, const PretrainingConfig& config, uint64_t seed);
+  /// `operators` must outlive the model. Room for training batches of `reserve_rows` is made at once;
+  /// whatever turns out larger later makes its own. Throws ERR_ELECTRA_CONFIG for impossible combinations,
+  /// and ERR_ELECTRA_OUT_OF_MEMORY for what will not fit, before anything is allocated.
+  PretrainingModel(Operators& operators, const PretrainingConfig& config, uint64_t seed,
+                   int32_t reserve_rows = 0);
   ~PretrainingModel();
 
   const PretrainingConfig& config() const;
   Parameters& parameters();
   ModelMemory memory() const;
-
-  /// Makes room for batches of up to `rows` x `length` tokens; also called by the steps when a batch is
-  /// larger. The only place where activations are allocated.
-  void reserve(int32_t rows, int32_t length, bool training);
 
   /// Forward and backward; gradients are added into the gradient buffer.
   StepResult forward_backward(const HostBatch& batch, const StepOptions& options, Outputs* outputs);

@@ -27,16 +27,20 @@ PretrainingConfig checked(const PretrainingConfig& config) {
 }  // namespace
 
 PretrainingModel::Implementation::Implementation(Operators& ops, const PretrainingConfig& configuration,
-                                                 uint64_t seed)
+                                                 uint64_t seed, int32_t reserve_rows)
     : operators(ops), config(checked(configuration)), arena(ops) {
   ParameterTable table;
   build_networks(table);
+  parameter_count = table.size();
+  segment_count = static_cast<int32_t>(table.segments(config.weight_decay_rate).size());
+  require_memory(Parameters::bytes_for(operators, parameter_count), reserve_rows, true);
   parameters = std::make_unique<Parameters>(operators, std::move(table), config.weight_decay_rate);
   parameters->initialize(seed);
   parameters->refresh_weights();
-  partial_count = (parameters->table().size() + 4095) / 4096;
+  partial_count = (parameter_count + 4095) / 4096;
   partials = static_cast<double*>(operators.allocate(static_cast<size_t>(partial_count) * sizeof(double),
                                                      "partial sums of the gradient norm"));
+  if (reserve_rows > 0) prepare_mode(reserve_rows, true);
 }
 
 PretrainingModel::Implementation::~Implementation() { operators.release(partials); }
@@ -76,17 +80,13 @@ void PretrainingModel::Implementation::build_networks(ParameterTable& table) {
   }
 }
 
-void PretrainingModel::Implementation::reserve(int32_t rows, bool training) {
-  if (rows <= reserved_rows && (reserved_training || !training)) return;
-  reserved_rows = std::max(rows, reserved_rows);
-  reserved_training = reserved_training || training;
-  plan_activations(training);
+Capacity PretrainingModel::Implementation::capacity_for(int32_t rows) const {
   Capacity capacity;
-  capacity.tokens = device.token_capacity;
-  capacity.batch = reserved_rows;
+  capacity.tokens = int64_t{rows} * config.max_seq_length;
+  capacity.batch = rows;
   capacity.pitch = config.max_seq_length;
-  capacity.slots = device.slot_capacity;
-  capacity.lm_rows = lm_row_capacity();
+  capacity.slots = int64_t{rows} * config.max_predictions_per_seq;
+  capacity.lm_rows = lm_rows(rows);
   capacity.vocabulary = config.discriminator.vocab_size;
   for (const Transformer* network : {generator.get(), right_to_left.get(), discriminator.get()}) {
     if (!network) continue;
@@ -95,45 +95,44 @@ void PretrainingModel::Implementation::reserve(int32_t rows, bool training) {
       capacity.max_width = std::max(capacity.max_width, width);
     capacity.max_heads = std::max(capacity.max_heads, c.num_attention_heads);
   }
-  capacity.max_segments = parameters->segment_count();
-  capacity.parameters = parameters->table().size();
-  operators.reserve(capacity);
+  capacity.max_segments = segment_count;
+  capacity.parameters = parameter_count;
+  return capacity;
 }
 
-int64_t PretrainingModel::Implementation::lm_row_capacity() const {
-  const int64_t rows = reserved_rows;
-  return two_towers() ? rows * config.max_seq_length : rows * config.max_predictions_per_seq;
+int64_t PretrainingModel::Implementation::lm_rows(int32_t rows) const {
+  return int64_t{rows} * (two_towers() ? config.max_seq_length : config.max_predictions_per_seq);
 }
 
-void PretrainingModel::Implementation::plan_activations(bool training) {
-  planned_training = training;
-  arena.build("activations", [&](Arena& a) {
-    device.plan(a, reserved_rows, config.max_seq_length, config.max_predictions_per_seq, lm_row_capacity());
-    const int64_t tokens = device.token_capacity;
-    const size_t mark = a.mark();
-    plan_generator(a, tokens, training);
-    a.rewind(mark);
-    if (replaces_tokens()) {
-      discriminator->plan(a, tokens, training, discriminator_activations);
-      binary_head->plan(a, tokens, training, binary_activations);
-    }
-  });
-}
-
-void PretrainingModel::Implementation::plan_generator(Arena& a, int64_t tokens, bool training) {
-  if (uniform()) return;
+void PretrainingModel::Implementation::lay_out(Arena& a, int32_t rows, bool training, Places& places) const {
+  places.device.plan(a, rows, config.max_seq_length, config.max_predictions_per_seq, lm_rows(rows));
+  const int64_t tokens = places.device.token_capacity;
+  const size_t mark = a.mark();
   if (two_towers()) {
-    generator->plan(a, tokens, training, generator_activations);
-    right_to_left->plan(a, tokens, training, right_to_left_activations);
-  } else {
-    masked_lm_network().plan(a, tokens, training, generator_activations);
+    generator->plan(a, tokens, training, places.generator_activations);
+    right_to_left->plan(a, tokens, training, places.right_to_left_activations);
+  } else if (!uniform()) {
+    masked_lm_network().plan(a, tokens, training, places.generator_activations);
   }
-  token_head->plan(a, lm_row_capacity(), training, token_activations);
+  if (!uniform()) token_head->plan(a, lm_rows(rows), training, places.token_activations);
+  a.rewind(mark);
+  if (!replaces_tokens()) return;
+  discriminator->plan(a, tokens, training, places.discriminator_activations);
+  binary_head->plan(a, tokens, training, places.binary_activations);
 }
 
 void PretrainingModel::Implementation::prepare_mode(int32_t rows, bool training) {
-  reserve(rows, training);
-  if (planned_training != training) plan_activations(training);
+  // Inference may use all of the room that training has.
+  const int32_t had = training ? training_rows : std::max(training_rows, inference_rows);
+  const int32_t wanted = std::max(rows, had);
+  if (planned_rows == wanted && planned_training == training) return;
+  if (rows > had) require_memory(0, wanted, training);
+  planned_rows = 0;  // until the new one stands: allocating may fail
+  arena.build("activations", [&](Arena& a) { lay_out(a, wanted, training, *this); });
+  operators.reserve(capacity_for(std::max({wanted, training_rows, inference_rows})));
+  (training ? training_rows : inference_rows) = wanted;
+  planned_rows = wanted;
+  planned_training = training;
 }
 
 }  // namespace electra

@@ -293,7 +293,7 @@ uint64_t PretrainingModel::Implementation::step_key(const Rows& rows, const Pack
                                                     const StepOptions& options, bool training,
                                                     const OptimizerOptions* optimizer) const {
   Fingerprint key;
-  key.add(arena.base()).add(reserved_rows).add(training).add(options.accumulate);
+  key.add(arena.base()).add(planned_rows).add(training).add(options.accumulate);
   key.add(rows.batch).add(rows.tokens.capacity).add(slot_extent(packed, device).capacity);
   key.add(optimizer != nullptr);
   if (optimizer != nullptr)

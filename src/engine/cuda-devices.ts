@@ -1,13 +1,14 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
-import { packageRoot } from "../package-root.js";
 import { loadBinding } from "./binding.js";
+import { findCudaLibrary, missingCudaLibrary } from "./cuda-library.js";
+import { splitRemedy } from "./native-failure.js";
 import type { CudaDevice } from "./native-types.js";
 
 export interface CudaReport {
   readonly devices: readonly CudaDevice[];
   /** Why there are none; undefined where there are some. */
   readonly reason: string | undefined;
+  /** What to do about the reason. */
+  readonly remedy: string | undefined;
 }
 
 /**
@@ -16,13 +17,13 @@ export interface CudaReport {
  * @throws ElectraError when the addon cannot be loaded
  */
 export function listCudaDevices(): CudaReport {
-  const path = join(packageRoot, "build", "Release", "electra_cuda.so");
-  if (!existsSync(path)) {
-    return {
-      devices: [],
-      reason: "this build has no CUDA library (ELECTRA_CUDA=ON npx electra-native build makes it)",
-    };
+  const library = findCudaLibrary(false);
+  if (!library.exists) {
+    const { message, hint } = missingCudaLibrary(library);
+    return { devices: [], reason: message, remedy: hint };
   }
-  const { devices, reason } = loadBinding().cudaDevices(path);
-  return { devices, reason: reason ?? (devices.length === 0 ? "CUDA found no device" : undefined) };
+  const { devices, reason } = loadBinding().cudaDevices(library.path, library.emulated);
+  if (reason === null) return { devices, reason: undefined, remedy: undefined };
+  const [message, remedy] = splitRemedy(reason);
+  return { devices, reason: message, remedy };
 }

@@ -1,7 +1,7 @@
 import { ElectraError } from "../errors.js";
+import { describeBackend, openBackend } from "./backend.js";
 import { loadBinding } from "./binding.js";
 import { checkBatch } from "./check-batch.js";
-import { resolveCpuSettings } from "./cpu-settings.js";
 import { toElectraError } from "./native-failure.js";
 import type { NativePretrainingSession } from "./native-types.js";
 import { unpackParameters } from "./parameter-table.js";
@@ -66,34 +66,37 @@ export class Engine {
   }
 
   /**
-   * Makes the model and fills it with initial weights by `seed`.
+   * Makes the model and fills it with initial weights by `seed`. What it was made on is in `info`, with what should be
+   * said about that.
    *
-   * @throws ElectraError `ERR_ELECTRA_ADDON_LOAD`, `ERR_ELECTRA_NO_CUDA`, `ERR_ELECTRA_CONFIG` for a model that cannot be
-   * built, `ERR_ELECTRA_GEMM` and `ERR_ELECTRA_ISA` for a choice this machine lacks
+   * @throws ElectraError `ERR_ELECTRA_ADDON_LOAD`, `ERR_ELECTRA_CONFIG` for a model that cannot be built,
+   * `ERR_ELECTRA_OUT_OF_MEMORY` for one that does not fit, `ERR_ELECTRA_NO_CUDA`, `ERR_ELECTRA_PRECISION`,
+   * `ERR_ELECTRA_GEMM` and `ERR_ELECTRA_ISA` for a choice this machine lacks
    */
   static async create(options: EngineCreateOptions): Promise<Engine> {
-    const { model, seed = 0, signal } = options;
+    const { model, seed = 0, reserveRows = 0, signal } = options;
     signal?.throwIfAborted();
-    requireCpu(options.device ?? "auto");
-    const cpu = resolveCpuSettings(options);
     checkCounter("seed", seed);
+    checkCounter("reserveRows", reserveRows);
     checkGenerator(model);
     const binding = loadBinding();
-    let session: NativePretrainingSession;
-    try {
-      session = new binding.PretrainingSession(model, { ...cpu, seed });
-    } catch (error) {
-      throw toElectraError(error);
-    }
-    const jobs = new SessionJobs(session, "engine");
-    try {
-      const { info, parameters } = await jobs.run((native, id) => native.open(id), signal);
-      const table = unpackParameters(parameters);
-      return new Engine(model, { ...info, version: binding.version }, session, jobs, table);
-    } catch (error) {
-      void jobs.dispose();
-      throw error;
-    }
+    const { opened, warnings } = await openBackend(options, async (backend) => {
+      let session: NativePretrainingSession;
+      try {
+        session = new binding.PretrainingSession(model, { ...backend, seed, reserveRows });
+      } catch (error) {
+        throw toElectraError(error);
+      }
+      const jobs = new SessionJobs(session, "engine");
+      try {
+        return { session, jobs, ...(await jobs.run((native, id) => native.open(id), signal)) };
+      } catch (error) {
+        void jobs.dispose();
+        throw error;
+      }
+    });
+    const info = describeBackend(opened.info, binding.version, warnings);
+    return new Engine(model, info, opened.session, opened.jobs, unpackParameters(opened.parameters));
   }
 
   /** True after `dispose()`; every method then rejects with `ERR_ELECTRA_DISPOSED`. */
@@ -230,22 +233,6 @@ export class Engine {
       { hint: "engine.parameters() lists the names." },
     );
   }
-}
-
-function requireCpu(device: string): void {
-  if (device === "auto" || device === "cpu") return;
-  if (device !== "cuda" && !device.startsWith("cuda:")) {
-    throw new ElectraError("ERR_ELECTRA_ARGUMENT", `device is "${device}"; it must be auto, cpu or cuda.`, {
-      exitCode: 2,
-    });
-  }
-  throw new ElectraError(
-    "ERR_ELECTRA_NO_CUDA",
-    `device is "${device}", but this build has no CUDA library.`,
-    {
-      hint: 'Use device "cpu", or "auto".',
-    },
-  );
 }
 
 function checkGenerator(model: PretrainingModelConfig): void {

@@ -11,9 +11,14 @@ export type KernelAttentionMask = "full" | "left_to_right" | "right_to_left";
 export interface KernelOptions extends JobOptions {
   /** Run the operator so often, on the same arguments; `seconds` has an entry for each run. Default 1. */
   readonly repeat?: number;
+  /**
+   * So many runs share one look at the clock, and an entry of `seconds` is one run's share: for operators of a GPU that
+   * take no longer than waiting for them. Results that are sums then hold as many. Default 1.
+   */
+  readonly burst?: number;
 }
 
-/** Seconds of each run, on the engine thread, set-up not included. */
+/** Seconds of each run, on the engine thread, until the device is done; set-up and copies not included. */
 export interface KernelTiming {
   readonly seconds: Float32Array;
 }

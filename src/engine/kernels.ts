@@ -1,16 +1,17 @@
+import { describeBackend, openBackend } from "./backend.js";
 import { loadBinding } from "./binding.js";
-import { resolveCpuSettings } from "./cpu-settings.js";
 import type * as Kernel from "./kernel-types.js";
 import { toElectraError } from "./native-failure.js";
 import type { NativeKernelSession } from "./native-types.js";
 import { SessionJobs } from "./session-jobs.js";
-import type { CpuSettings, EngineInfo, JobOptions } from "./types.js";
+import type { BackendSettings, EngineInfo, JobOptions } from "./types.js";
 
-export interface KernelsCreateOptions extends CpuSettings, JobOptions {}
+export interface KernelsCreateOptions extends BackendSettings, JobOptions {}
 
 /**
  * The engine's operators, one by one, on typed arrays: for microbenchmarks, tests, and to see what they do. They run on a
- * thread of their own, one after the other.
+ * thread of their own, one after the other. On a GPU the arrays are copied to and fro, rounded to bf16 where it computes in
+ * that; the times are the operators' own.
  *
  * All reject with ElectraError `ERR_ELECTRA_SHAPE` for arrays that do not fit the shapes given, `ERR_ELECTRA_ARGUMENT` for
  * missing or wrong arguments, `ERR_ELECTRA_DISPOSED` after `dispose()`.
@@ -30,26 +31,31 @@ export class Kernels {
     this.#jobs = jobs;
   }
 
-  /** @throws ElectraError `ERR_ELECTRA_ADDON_LOAD`, `ERR_ELECTRA_GEMM`, `ERR_ELECTRA_ISA` */
+  /**
+   * @throws ElectraError `ERR_ELECTRA_ADDON_LOAD`, `ERR_ELECTRA_NO_CUDA`, `ERR_ELECTRA_PRECISION`, `ERR_ELECTRA_GEMM`,
+   * `ERR_ELECTRA_ISA`
+   */
   static async create(options: KernelsCreateOptions = {}): Promise<Kernels> {
-    const cpu = resolveCpuSettings(options);
     const binding = loadBinding();
-    let session: NativeKernelSession;
-    try {
-      session = new binding.KernelSession(cpu);
-    } catch (error) {
-      throw toElectraError(error);
-    }
-    const jobs = new SessionJobs(session, "kernels");
-    try {
-      const info = await jobs.run((native, id) => native.open(id), options.signal);
-      return new Kernels({ ...info, version: binding.version }, jobs);
-    } catch (error) {
-      void jobs.dispose();
-      throw error;
-    }
+    const { opened, warnings } = await openBackend(options, async (backend) => {
+      let session: NativeKernelSession;
+      try {
+        session = new binding.KernelSession(backend);
+      } catch (error) {
+        throw toElectraError(error);
+      }
+      const jobs = new SessionJobs(session, "kernels");
+      try {
+        return { jobs, info: await jobs.run((native, id) => native.open(id), options.signal) };
+      } catch (error) {
+        void jobs.dispose();
+        throw error;
+      }
+    });
+    return new Kernels(describeBackend(opened.info, binding.version, warnings), opened.jobs);
   }
 
+  /** A product on one thread of the CPU; `ERR_ELECTRA_ARGUMENT` on other devices. */
   gemm(values: Kernel.GemmArguments): Promise<Kernel.GemmResult> {
     return this.#run("gemm", values);
   }

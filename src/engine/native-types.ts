@@ -22,6 +22,18 @@ export interface NativeDeviceInfo {
   readonly precision: "float32" | "bfloat16";
 }
 
+/** The device that was decided for. A GPU's `ordinal` −1: the first that can be used. */
+export type NativeBackendOptions =
+  | { device: "cpu"; threads: number; gemm: string; isa: string; precision: "float32" }
+  | {
+      device: "cuda";
+      threads: number;
+      library: string;
+      emulated: boolean;
+      ordinal: number;
+      precision: "float32" | "bfloat16";
+    };
+
 /** The variables of a model, packed. */
 export interface NativeParameterTable {
   /** One name a line. */
@@ -102,8 +114,17 @@ export interface CudaDevice {
 export interface NativeBinding {
   readonly version: string;
   readonly abi: number;
-  readonly PretrainingSession: new (model: object, options: object) => NativePretrainingSession;
-  readonly KernelSession: new (options: object) => NativeKernelSession;
-  /** Synchronous: starts CUDA on the calling thread, which can take a second. For `doctor` only. */
-  cudaDevices(path: string): { readonly devices: readonly CudaDevice[]; readonly reason: string | null };
+  readonly PretrainingSession: new (
+    model: object,
+    options: NativeBackendOptions & { seed: number; reserveRows: number },
+  ) => NativePretrainingSession;
+  readonly KernelSession: new (options: NativeBackendOptions) => NativeKernelSession;
+  /**
+   * Synchronous: starts CUDA on the calling thread, which can take a second. For `doctor` only. A reason says in its
+   * second line what to do.
+   */
+  cudaDevices(
+    path: string,
+    emulated: boolean,
+  ): { readonly devices: readonly CudaDevice[]; readonly reason: string | null };
 }

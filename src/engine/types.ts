@@ -63,8 +63,13 @@ export interface PretrainingModelConfig {
   readonly weight_decay_rate?: number;
 }
 
-/** Where the engine runs. This build has the CPU alone. */
-export type DeviceChoice = "auto" | "cpu" | "cuda";
+/**
+ * Where the engine runs: `cuda:N` is GPU number N, `cuda` the first that can be used, `auto` that one or, where there is
+ * none, the CPU. `emulated` is for tests: the CUDA backend on the CPU.
+ */
+export type DeviceChoice = "auto" | "cpu" | "cuda" | `cuda:${number}` | "emulated";
+/** Type of activations and products: `auto` is bf16 on a GPU and f32 on the CPU, which has nothing else. */
+export type PrecisionChoice = "auto" | "f32" | "bf16";
 /** Matrix products on the CPU: oneDNN where the system has it (`auto`), it alone, or the built-in kernel. */
 export type GemmChoice = "auto" | "onednn" | "built-in";
 /** Instruction set of the CPU kernels: the best of this processor (`auto`) or a lower one. */
@@ -77,9 +82,18 @@ export interface CpuSettings {
   readonly isa?: IsaChoice;
 }
 
-export interface EngineCreateOptions extends CpuSettings {
-  readonly model: PretrainingModelConfig;
+/** The machine's part of a run. */
+export interface BackendSettings extends CpuSettings {
+  /** Default: the variable `ELECTRA_DEVICE`, else `auto`. */
   readonly device?: DeviceChoice;
+  /** Default: the variable `ELECTRA_PRECISION`, else `auto`. */
+  readonly precision?: PrecisionChoice;
+}
+
+export interface EngineCreateOptions extends BackendSettings {
+  readonly model: PretrainingModelConfig;
+  /** Make room for training batches of so many rows at once, so that one that does not fit is refused here. Default: none. */
+  readonly reserveRows?: number;
   /** Seeds initial weights and every random draw: a whole number below 2^53. Default 0. */
   readonly seed?: number;
   readonly signal?: AbortSignal;
@@ -257,17 +271,28 @@ export interface ParameterInfo {
   readonly decay: boolean;
 }
 
+/** Something about the machine that a person should be told once. */
+export interface EngineWarning {
+  /** `cpu_instead_of_gpu`: `auto` found no usable GPU; `no_cublaslt`: the GPU's products run without NVIDIA's library. */
+  readonly code: "cpu_instead_of_gpu" | "no_cublaslt";
+  readonly message: string;
+  /** What to do. */
+  readonly hint: string;
+}
+
 /** What the first line of every run says. */
 export interface EngineInfo {
-  /** "cpu" */
+  /** "cpu", "cuda:0 NVIDIA H100 80GB HBM3" */
   readonly device: string;
-  /** Provider of matrix products with its version, "oneDNN 2.6.3" or "built-in avx512". */
+  /** Provider of matrix products with its version: "oneDNN 2.6.3", "built-in avx512", "cuBLASLt 13.1.1". */
   readonly gemm: string;
+  /** "avx512", "sm_90" */
   readonly isa: string;
   readonly threads: number;
   readonly precision: "float32" | "bfloat16";
   /** Of the package, as compiled into the addon. */
   readonly version: string;
+  readonly warnings: readonly EngineWarning[];
 }
 
 /** Bytes held natively by one engine, as of the last finished job. */
