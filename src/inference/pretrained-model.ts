@@ -8,17 +8,13 @@ import { loadWeights } from "../checkpoint/load-checkpoint.js";
 import { type ModelFolder, readModelConfig, resolveModelFolder } from "../checkpoint/model-folder.js";
 import type { JsonValue } from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
-import type { DeviceChoice, PretrainingModelConfig } from "../engine/types.js";
+import type { BackendSettings, PretrainingModelConfig } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import { Tokenizer } from "../tokenization/tokenizer.js";
 import { Vocabulary } from "../tokenization/vocabulary.js";
 
 /** Options common to everything that runs a trained model. */
-export interface OpenModelOptions {
-  /** Threads of the CPU's operators. Default: all. */
-  readonly threads?: number;
-  /** Default `auto`. */
-  readonly device?: DeviceChoice;
+export interface OpenModelOptions extends BackendSettings {
   readonly signal?: AbortSignal;
 }
 
@@ -91,11 +87,10 @@ export class PretrainedModel {
     const hparams = await trainingHparams(found, folder);
     const trained = trainedLength(hparams);
     const maxLength = Math.min(trained ?? config.max_position_embeddings, config.max_position_embeddings);
+    const { slots = maxLength, ...machine } = options;
     const engine = await Engine.create({
-      model: modelConfig(config, half, special, maxLength, options.slots ?? maxLength),
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-      ...(options.device === undefined ? {} : { device: options.device }),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...machine,
+      model: modelConfig(config, half, special, maxLength, slots),
     });
     try {
       await loadWeights({ folders: { [half]: folder }, parameters: engineParameterStore(engine) });

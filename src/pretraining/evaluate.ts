@@ -6,7 +6,7 @@ import { loadCheckpoint } from "../checkpoint/load-checkpoint.js";
 import { BatchLoader } from "../data/batch-loader.js";
 import type { RecordView } from "../data/record-dataset.js";
 import { Engine } from "../engine/engine.js";
-import type { CpuSettings, DeviceChoice, EngineInfo } from "../engine/types.js";
+import type { BackendSettings, EngineInfo } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.js";
 import { PretrainingMetrics, type PretrainingMetricValues } from "../metrics/pretraining-metrics.js";
@@ -58,8 +58,7 @@ export async function evaluateRecords(options: EvaluateRecordsOptions): Promise<
   return metrics;
 }
 
-export interface EvaluatePretrainingOptions extends ResolvePretrainingOptions, CpuSettings {
-  readonly device?: DeviceChoice;
+export interface EvaluatePretrainingOptions extends ResolvePretrainingOptions, BackendSettings {
   readonly signal?: AbortSignal;
 }
 

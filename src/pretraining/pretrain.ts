@@ -6,7 +6,7 @@ import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { loadCheckpoint } from "../checkpoint/load-checkpoint.js";
 import { compareFingerprints, type Fingerprints, type JsonValue } from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
-import type { CpuSettings, DeviceChoice, EngineInfo, EngineMemory } from "../engine/types.js";
+import type { BackendSettings, EngineInfo, EngineMemory } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.js";
 import { packageVersion } from "../package-root.js";
@@ -22,8 +22,7 @@ import {
 } from "./pretraining-setup.js";
 import { runTrainingLoop } from "./training-loop.js";
 
-export interface PretrainOptions extends ResolvePretrainingOptions, CpuSettings {
-  readonly device?: DeviceChoice;
+export interface PretrainOptions extends ResolvePretrainingOptions, BackendSettings {
   /** Aborting finishes the step at hand, writes a checkpoint and returns with status `interrupted`. */
   readonly signal?: AbortSignal;
   /** Where events go, besides `events.jsonl` and TensorBoard files in the model's folder. They are not closed. */
@@ -65,7 +64,13 @@ export async function pretrain(options: PretrainOptions): Promise<PretrainResult
   if (hparams.debug) await removeRun(hparams.model_dir);
   const data = await openPretrainingData(hparams);
   try {
-    const engine = await Engine.create({ ...options, model: setup.model, seed: hparams.seed });
+    const engine = await Engine.create({
+      ...options,
+      model: setup.model,
+      seed: hparams.seed,
+      // What does not fit is to be known before hours are spent.
+      reserveRows: hparams.train_batch_size,
+    });
     try {
       return await trainWith(engine, setup, data, options);
     } finally {
@@ -90,6 +95,9 @@ async function trainWith(
   for (const { code, message, hint } of setup.warnings) {
     // Settings alone cannot tell that build-dataset held documents back beside the records.
     if (code === "nothing_held_out" && data.heldOut !== undefined) continue;
+    early.emit({ type: "warning", time: Date.now() / 1000, code, message, hint });
+  }
+  for (const { code, message, hint } of engine.info.warnings) {
     early.emit({ type: "warning", time: Date.now() / 1000, code, message, hint });
   }
   warnOfSmallData(early, setup, data);
@@ -164,7 +172,8 @@ function fingerprintsOf(info: EngineInfo, data: PretrainingData): Fingerprints {
     isa: info.isa,
     gemm: info.gemm,
     precision: info.precision,
-    device: info.device,
+    // Another GPU of the same kind rounds alike, whatever its number.
+    device: info.device.replace(/^cuda:\d+/, "cuda"),
     // Results do not depend on the number of threads; it is kept for the record.
     threads: info.threads,
   };

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import type { DetectedWord } from "../../inference/replaced-token-detector.js";
+import { announceMachine } from "../announce-machine.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { parseFraction, parsePositiveInteger } from "../option-parsers.js";
 import { shellQuote } from "../output.js";
-import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 
 interface Options extends RunOptions {
   readonly model?: string;
@@ -33,21 +34,19 @@ export function define(command: Command): CommandHandler<Options> {
   );
   return async ({ output, signal }, options, operands) => {
     requireOptions({ "--model": options.model });
-    const [{ ReplacedTokenDetector }, { readTextLines }, { refusePrecision }] = await Promise.all([
+    const [{ ReplacedTokenDetector }, { readTextLines }] = await Promise.all([
       import("../../inference/replaced-token-detector.js"),
       import("../../inference/text-lines.js"),
-      import("../precision.js"),
     ]);
-    refusePrecision(options.precision);
     // Commander gives all files as one operand.
     const files = (operands as readonly unknown[]).flat() as string[];
     const lines = await readTextLines(files, signal);
     const detector = await ReplacedTokenDetector.open(options.model!, {
-      device: options.device,
+      ...machineOf(options),
       signal,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
     });
     try {
+      announceMachine(output, detector.model.engine.info);
       const found = await detector.detect(
         lines.map(({ text }) => text),
         { signal },

@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { ElectraError } from "../../errors.js";
 import type { FilledMask } from "../../inference/masked-token-filler.js";
+import { announceMachine } from "../announce-machine.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { parsePositiveInteger } from "../option-parsers.js";
 import { shellQuote } from "../output.js";
-import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 
 interface Options extends RunOptions {
   readonly model?: string;
@@ -28,17 +29,13 @@ export function define(command: Command): CommandHandler<Options> {
         exitCode: 2,
       });
     }
-    const [{ MaskedTokenFiller }, { refusePrecision }] = await Promise.all([
-      import("../../inference/masked-token-filler.js"),
-      import("../precision.js"),
-    ]);
-    refusePrecision(options.precision);
+    const { MaskedTokenFiller } = await import("../../inference/masked-token-filler.js");
     const filler = await MaskedTokenFiller.open(options.model!, {
-      device: options.device,
+      ...machineOf(options),
       signal,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
     });
     try {
+      announceMachine(output, filler.model.engine.info);
       const masks = await filler.fill(text, { topK: options.topK, signal });
       output.result(
         { model: options.model, step: filler.model.step ?? null, text, masks },

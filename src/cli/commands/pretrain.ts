@@ -1,11 +1,11 @@
 import { type Command, Option } from "commander";
-import type { EngineInfo } from "../../engine/types.js";
 import type { EvaluatePretrainingResult } from "../../pretraining/evaluate.js";
 import type { PretrainingSetup } from "../../pretraining/pretraining-setup.js";
+import { announceMachine, machineLine } from "../announce-machine.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { parseBoolean } from "../option-parsers.js";
 import { formatListing, type Output, shellQuote } from "../output.js";
-import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 
 interface Options extends RunOptions {
   readonly dataDir?: string;
@@ -50,11 +50,7 @@ export function define(command: Command): CommandHandler<Options> {
   );
   return async (context, options) => {
     requireOptions({ "--data-dir": options.dataDir, "--model-name": options.modelName });
-    const [{ readHparams }, { refusePrecision }] = await Promise.all([
-      import("../../hparams/hparams-file.js"),
-      import("../precision.js"),
-    ]);
-    refusePrecision(options.precision);
+    const { readHparams } = await import("../../hparams/hparams-file.js");
     const { hparams, place } = await readHparams(options.hparams);
     const request = {
       dataDir: options.dataDir!,
@@ -62,8 +58,7 @@ export function define(command: Command): CommandHandler<Options> {
       preset: options.preset,
       place,
       hparams: { ...hparams, ...(options.seed === undefined ? {} : { seed: options.seed }) },
-      device: options.device,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...machineOf(options),
       signal: context.signal,
     };
     if (options.dryRun) return await describe(context.output, request);
@@ -89,7 +84,8 @@ async function train(output: Output, request: Request, options: Options): Promis
     sinks: [terminal],
     allowChangedData: options.allowChangedData,
     onStart: ({ setup, info, memory, parameters, records, heldOutRecords, resumedFrom, step }) => {
-      output.talk(deviceLine(info));
+      // What else is to be said of the machine comes as the run's warnings.
+      output.talk(machineLine(info));
       output.talk(
         `${setup.objective}: ${(parameters / 1e6).toFixed(1)} M parameters, ${records} records` +
           `${heldOutRecords > 0 ? ` (${heldOutRecords} held out)` : ""}, ` +
@@ -121,6 +117,7 @@ async function train(output: Output, request: Request, options: Options): Promis
       gemm: result.info.gemm,
       isa: result.info.isa,
       threads: result.info.threads,
+      precision: result.info.precision,
     },
     formatListing([
       ["status", result.status],
@@ -145,7 +142,7 @@ async function evaluate(output: Output, request: Request): Promise<number> {
     import("../../telemetry/reference-console.js"),
   ]);
   const result: EvaluatePretrainingResult = await evaluatePretraining(request);
-  output.talk(deviceLine(result.info));
+  announceMachine(output, result.info);
   output.talk(
     result.split === "held_out"
       ? `evaluated ${result.checkpoint} on held-out records`
@@ -202,8 +199,4 @@ async function describe(output: Output, request: Request): Promise<number> {
     ].join("\n"),
   );
   return 0;
-}
-
-function deviceLine(info: EngineInfo): string {
-  return `device ${info.device}, GEMM ${info.gemm}, ISA ${info.isa}, ${info.threads} threads, ${info.precision}`;
 }

@@ -7,9 +7,10 @@ import type { RerankOptions, ScoredList } from "../../electric/rerank.js";
 import type { TextScorer } from "../../electric/text-scorer.js";
 import type { TunedWeight } from "../../electric/tune-weight.js";
 import { ElectraError } from "../../errors.js";
+import { announceMachine } from "../announce-machine.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { type Output, shellQuote } from "../output.js";
-import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 import { addScoringOptions, type ScoringOptions, scoringFlags, scoringMethod } from "../scoring-options.js";
 
 interface Options extends RunOptions, ScoringOptions {
@@ -61,15 +62,12 @@ export function define(command: Command): CommandHandler<Options> {
     const { model: path, nbest, weight, devNbest, devReferences } = options;
     requireOptions({ "--model": path, "--nbest": nbest });
     if (weight === undefined) checkDevelopment(devNbest, devReferences);
-    const [{ openTextScorer }, { scoreNBest }, { rerank }, { formatNBest }, { refusePrecision }] =
-      await Promise.all([
-        import("../../electric/open-text-scorer.js"),
-        import("../../electric/score-nbest.js"),
-        import("../../electric/rerank.js"),
-        import("../../electric/nbest-format.js"),
-        import("../precision.js"),
-      ]);
-    refusePrecision(options.precision);
+    const [{ openTextScorer }, { scoreNBest }, { rerank }, { formatNBest }] = await Promise.all([
+      import("../../electric/open-text-scorer.js"),
+      import("../../electric/score-nbest.js"),
+      import("../../electric/rerank.js"),
+      import("../../electric/nbest-format.js"),
+    ]);
     // All files are read before the model is opened: what is wrong with them shows at once.
     const { lists, format } = await readNBest(nbest!);
     const development = weight === undefined ? await readDevelopment(devNbest!, devReferences!) : undefined;
@@ -77,12 +75,12 @@ export function define(command: Command): CommandHandler<Options> {
     const method = scoringMethod(options);
     const { scorer, warning } = await openTextScorer(path!, {
       method,
-      device: options.device,
+      ...machineOf(options),
       signal,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
     });
     let chosen: number;
     try {
+      announceMachine(output, scorer.model.engine.info);
       if (warning !== undefined) output.warn(warning);
       const tuned =
         development === undefined ? undefined : await tune(development, scorer, options, signal, output);

@@ -1,9 +1,10 @@
 import type { Command } from "commander";
 import type { ScoredText } from "../../electric/text-scorer.js";
 import type { TextLine } from "../../inference/text-lines.js";
+import { announceMachine } from "../announce-machine.js";
 import { type CommandHandler, requireOptions } from "../command-module.js";
 import { shellQuote } from "../output.js";
-import { addRunOptions, type RunOptions } from "../run-options.js";
+import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 import { addScoringOptions, type ScoringOptions, scoringFlags, scoringMethod } from "../scoring-options.js";
 
 interface Options extends RunOptions, ScoringOptions {
@@ -29,20 +30,18 @@ export function define(command: Command): CommandHandler<Options> {
   );
   return async ({ output, signal }, options, operands) => {
     requireOptions({ "--model": options.model });
-    const [{ openTextScorer }, { lineBlocks }, { refusePrecision }] = await Promise.all([
+    const [{ openTextScorer }, { lineBlocks }] = await Promise.all([
       import("../../electric/open-text-scorer.js"),
       import("../../electric/line-blocks.js"),
-      import("../precision.js"),
     ]);
-    refusePrecision(options.precision);
     const method = scoringMethod(options);
     const { scorer, warning } = await openTextScorer(options.model!, {
       method,
-      device: options.device,
+      ...machineOf(options),
       signal,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
     });
     try {
+      announceMachine(output, scorer.model.engine.info);
       if (warning !== undefined) output.warn(warning);
       const texts: object[] = [];
       // Commander gives all files as one operand.

@@ -10,7 +10,7 @@ export async function examineEngine(): Promise<Finding[]> {
   try {
     const { Engine } = await import("../../engine/engine.js");
     const began = performance.now();
-    const engine = await Engine.create({ model: thumbnail, device: "auto", threads: 1, seed: 1 });
+    const engine = await Engine.create({ model: thumbnail, device: "cpu", threads: 1, seed: 1 });
     try {
       const { loss } = await engine.trainStep(thumbnailBatch(), { step: 0, learningRate: 1e-3 });
       const milliseconds = (performance.now() - began).toFixed(0);

@@ -4,8 +4,8 @@ import { expect, it } from "vitest";
 import { filesBelow, root } from "./source-imports.js";
 
 it("docs/library.md explains every error code of the sources, and no other", () => {
-  const sources = ["src", "native", "scripts"].flatMap((folder) =>
-    filesBelow(folder, [".ts", ".cc", ".h", ".mjs"]),
+  const sources = ["src", "native", "cuda", "scripts"].flatMap((folder) =>
+    filesBelow(folder, [".ts", ".cc", ".cu", ".h", ".mjs"]),
   );
   // Quoted, so that families in comments (ERR_ELECTRA_VOCABULARY_…) do not count.
   const thrown = new Set(

@@ -5,7 +5,7 @@ import { describeFailure } from "../../../src/cli/failure.js";
 import { Interruption } from "../../../src/cli/interruption.js";
 import { parseBoolean } from "../../../src/cli/option-parsers.js";
 import { formatListing, Output, shellQuote } from "../../../src/cli/output.js";
-import { addRunOptions, type RunOptions } from "../../../src/cli/run-options.js";
+import { addRunOptions, machineOf, type RunOptions } from "../../../src/cli/run-options.js";
 import { ElectraError } from "../../../src/errors.js";
 import { fakeIo } from "./run-cli.js";
 
@@ -34,17 +34,24 @@ describe("the options of running commands", () => {
       .opts<RunOptions>();
 
   it("have defaults that leave the choice to the engine", () => {
-    expect(parse()).toEqual({ device: "auto", precision: "auto" });
+    expect(parse()).toEqual({});
+    expect(machineOf(parse())).toEqual({});
   });
 
   it("are typed", () => {
     expect(parse("--device", "cpu", "--precision", "f32", "--threads", "2", "--seed", "0", "--json")).toEqual(
       { device: "cpu", precision: "f32", threads: 2, seed: 0, json: true },
     );
+    expect(machineOf(parse("--device", "cuda:1", "--precision", "bf16", "--seed", "3"))).toEqual({
+      device: "cuda:1",
+      precision: "bf16",
+    });
   });
 
   it.each([
-    [["--device", "gpu"], /Allowed choices are auto, cpu, cuda/],
+    [["--device", "gpu"], /auto, cpu, cuda, or cuda:N/],
+    [["--device", "cuda:"], /auto, cpu, cuda, or cuda:N/],
+    [["--device", "cuda:-1"], /auto, cpu, cuda, or cuda:N/],
     [["--precision", "f16"], /Allowed choices are auto, f32, bf16/],
     [["--threads", "0"], /at least 1/],
     [["--seed", "1.5"], /at least 0/],
