@@ -27,18 +27,31 @@ constexpr int kWordWarps = 4;
 constexpr int kPositionWarps = 8;
 constexpr int kBatch = 8;  // rows whose loads are in flight together
 
+/// Sorted tokens of a warp of sum_words: a power of two, so that there are at most kMostWordStretches.
+constexpr int64_t kShortestWordStretch = 32;
+constexpr int64_t kMostWordStretches = 1024;
+int64_t word_stretch_of(int64_t tokens) {
+  int64_t stretch = kShortestWordStretch;
+  while (stretch * kMostWordStretches < tokens) stretch *= 2;
+  return stretch;
+}
+/// Stretches of any number of tokens up to this one.
+int64_t most_word_stretches(int64_t tokens) {
+  return std::min(kMostWordStretches, ceil_div(std::max<int64_t>(tokens, 0), kShortestWordStretch));
+}
+
 /// What backward keeps between its kernels.
 struct EmbeddingScratch {
   SortScratch sort;
-  float* norm;      ///< [stretches][2][E] d_gamma, d_beta
-  float* word;      ///< [stretches][2][E] the run that comes from the stretch before, the run that goes on
-  float* type;      ///< [pitch][2][E] sums of token types 0 and 1
-  int32_t* present; ///< [pitch] bit 0: type 0, bit 1: type 1, bit 2: any other
+  float* norm;       ///< [stretches][2][E] d_gamma, d_beta
+  float* word;       ///< [word stretches][2][E] the run that comes from the stretch before, the run that goes on
+  float* type;       ///< [pitch][2][E] sums of token types 0 and 1
+  int32_t* present;  ///< [pitch] bit 0: type 0, bit 1: type 1, bit 2: any other
 
-  EmbeddingScratch(Scratch& scratch, int64_t tokens, int64_t stretches, int64_t pitch, int64_t width)
+  EmbeddingScratch(Scratch& scratch, int64_t tokens, int64_t pitch, int64_t width)
       : sort(scratch, tokens),
-        norm(scratch.take<float>(stretches * 2 * width)),
-        word(scratch.take<float>(stretches * 2 * width)),
+        norm(scratch.take<float>(most_stretches(tokens) * 2 * width)),
+        word(scratch.take<float>(most_word_stretches(tokens) * 2 * width)),
         type(scratch.take<float>(pitch * 2 * width)),
         present(scratch.take<int32_t>(pitch)) {}
 };
@@ -274,13 +287,14 @@ __global__ void __launch_bounds__(kSumThreads)
 }
 
 template <typename T, int kVector>
-void launch_table_sums(const EmbeddingBackward& p, const SortedKeys& sorted, int64_t stretch,
-                       const EmbeddingScratch& scratch, cudaStream_t stream) {
+void launch_table_sums(const EmbeddingBackward& p, const SortedKeys& sorted, const EmbeddingScratch& scratch,
+                       cudaStream_t stream) {
   TableGradient<T> gradient;
   gradient.tokens = p.rows.tokens;
   gradient.gradient = RowsOf<const T>(p.scratch);
   gradient.width = static_cast<int32_t>(p.dy.cols);
-  const unsigned stretches = static_cast<unsigned>(ceil_div(p.rows.tokens.capacity, stretch));
+  const int64_t capacity = p.rows.tokens.capacity, stretch = word_stretch_of(capacity);
+  const unsigned stretches = static_cast<unsigned>(ceil_div(capacity, stretch));
   const unsigned tiles = static_cast<unsigned>(ceil_div(p.dy.cols, 32 * kVector));
   const int32_t length = static_cast<int32_t>(stretch);
   launch("embedding_words", sum_words<T, kVector>, dim3(static_cast<unsigned>(ceil_div(stretches, kWordWarps)), tiles),
@@ -291,8 +305,7 @@ void launch_table_sums(const EmbeddingBackward& p, const SortedKeys& sorted, int
   launch("embedding_joined_words", join_words<kVector>, dim3(stretches, tiles), dim3(32 * kWordWarps), 0, stream,
          p.rows.tokens, gradient.width, sorted, length, scratch.word, p.d_word);
   PartialSums norm;
-  norm.tokens = p.rows.tokens;
-  norm.stretch = length;
+  norm.rows = static_cast<int32_t>(ceil_div(capacity, stretch_of(capacity, p.dy.cols)));
   norm.width = gradient.width;
   norm.sums = 2;
   norm.partials = scratch.norm;
@@ -307,8 +320,7 @@ void launch_table_sums(const EmbeddingBackward& p, const SortedKeys& sorted, int
 
 size_t embedding_workspace(const Capacity& capacity) {
   Scratch scratch;
-  EmbeddingScratch pieces(scratch, capacity.tokens, most_stretches(capacity.tokens), capacity.pitch,
-                          capacity.max_width);
+  EmbeddingScratch pieces(scratch, capacity.tokens, capacity.pitch, capacity.max_width);
   return scratch.size();
 }
 
@@ -351,11 +363,11 @@ void CudaOperators::embedding_backward(const EmbeddingBackward& p) {
   check_matrix(p.scratch, capacity, width, compute(), name, "scratch");
   if (capacity == 0 || width == 0) return;
   const TokenDropout dropout = token_dropout(p.dropout, p.rows, name);
-  const int64_t stretch = stretch_of(capacity), stretches = ceil_div(capacity, stretch);
+  const int64_t stretch = stretch_of(capacity, width);
   Scratch measure;
-  EmbeddingScratch measured(measure, capacity, stretches, p.rows.pitch, width);
+  EmbeddingScratch measured(measure, capacity, p.rows.pitch, width);
   Scratch memory(workspace(measure.size()));
-  const EmbeddingScratch scratch(memory, capacity, stretches, p.rows.pitch, width);
+  const EmbeddingScratch scratch(memory, capacity, p.rows.pitch, width);
   const SortedKeys sorted = sort_keys(p.ids, p.rows.tokens, capacity_.vocabulary, scratch.sort, stream());
   with_type(compute(), [&](auto type) {
     using T = decltype(type);
@@ -374,9 +386,9 @@ void CudaOperators::embedding_backward(const EmbeddingBackward& p) {
                          rows_are_aligned(p.scratch, kRowVector<T>) && parameter_is_aligned(p.gamma);
     launch_norm_backward<true>(rows, aligned, stream());
     if (rows_are_aligned(p.scratch, 4) && parameter_is_aligned(p.d_word))
-      launch_table_sums<T, 4>(p, sorted, stretch, scratch, stream());
+      launch_table_sums<T, 4>(p, sorted, scratch, stream());
     else
-      launch_table_sums<T, 1>(p, sorted, stretch, scratch, stream());
+      launch_table_sums<T, 1>(p, sorted, scratch, stream());
   });
 }
 

@@ -22,11 +22,10 @@ float* take_partials(Scratch& scratch, int64_t stretches, int64_t width) {
 template <typename T, int kVector>
 __global__ void __launch_bounds__(256)
     drop_elements(Extent tokens, uint32_t width, TokenDropout dropout, RowsOf<const T> x, RowsOf<T> y) {
-  const uint32_t vectors = width / kVector;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const int64_t t = i / vectors;
+  const Place place = place_of_thread<kVector>(width);
+  const int64_t t = place.row;
   if (t >= tokens.capacity) return;
-  const int column = static_cast<int>(i - t * vectors) * kVector;
+  const int column = static_cast<int>(place.column);
   float v[kVector];
   if (t < actual_of(tokens)) {
     const DropoutStream stream(dropout, t, width);
@@ -61,8 +60,7 @@ void launch_backward(NormBackwardRows<T>& rows, bool aligned, float* d_gamma, fl
   rows.sums = d_bias != nullptr ? 3 : 2;
   launch_norm_backward<false>(rows, aligned, stream);
   PartialSums sums;
-  sums.tokens = rows.tokens;
-  sums.stretch = rows.stretch;
+  sums.rows = static_cast<int32_t>(ceil_div(rows.tokens.capacity, rows.stretch));
   sums.width = rows.width;
   sums.sums = rows.sums;
   sums.partials = rows.partials;
@@ -111,7 +109,7 @@ void CudaOperators::layer_norm_backward(const LayerNormBackward& p) {
   check_matrix(p.dy, capacity, width, compute(), name, "dy");
   check_matrix(p.normalized, capacity, width, compute(), name, "normalized");
   check_matrix(p.dx, capacity, width, compute(), name, "dx");
-  const int64_t stretch = stretch_of(capacity), stretches = ceil_div(capacity, stretch);
+  const int64_t stretch = stretch_of(capacity, width), stretches = ceil_div(capacity, stretch);
   Scratch measure;
   take_partials(measure, stretches, width);
   Scratch scratch(workspace(measure.size()));
@@ -174,7 +172,7 @@ void CudaOperators::dropout_residual_norm_backward(const DropoutResidualNormBack
   check_matrix(p.d_residual, capacity, width, compute(), name, "d_residual");
   check_matrix(p.dx, capacity, width, compute(), name, "dx");
   const TokenDropout dropout = token_dropout(p.dropout, p.rows, name);
-  const int64_t stretch = stretch_of(capacity), stretches = ceil_div(capacity, stretch);
+  const int64_t stretch = stretch_of(capacity, width), stretches = ceil_div(capacity, stretch);
   Scratch measure;
   take_partials(measure, stretches, width);
   Scratch scratch(workspace(measure.size()));

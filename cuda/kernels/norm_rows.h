@@ -12,10 +12,10 @@
 // to a warp, or to 8 or 16 lanes of one when it is that narrow, so that no lane idles and no barrier is needed;
 // every lane holds `kPer` elements in vectors of 16 bytes. One call of Philox decides 8 neighbouring elements.
 //
-// The parameters' gradients are sums over tokens. A block walks a stretch of tokens that follows from the capacity
-// alone, its warps keep three sums per column in registers and add them up in shared memory in order; the block
-// writes one row of partials, and a second kernel adds those rows in order. A stretch is at least 32 tokens, so the
-// partials are at most 3 · 4 / 32 bytes an element against the 4 · 2 of the row pass, and they stay in the L2.
+// The parameters' gradients are sums over tokens. Backward is one wave of blocks, each with a stretch of tokens that
+// follows from shapes alone; its warps keep three sums per column in registers and add them up in shared memory in
+// order, the block writes one row of partials, and a second kernel adds the rows in order. There are at most 400 of
+// them: 0.8 MB for 16384 x 256, against the row pass's 34 MB, and they never leave the L2.
 //
 // Widths above 1024, or rows that cannot be read 16 bytes at a time, take the plain kernels.
 
@@ -75,58 +75,54 @@ struct NormBackwardRows {
 // ---------------------------------------------------------------------------------------------------------------------
 // Stretches of tokens and their sums
 
-constexpr int64_t kShortestStretch = 32;
-constexpr int64_t kMostStretches = 1024;
+/// Rows wider than this need so many registers that a block of norm_backward is smaller.
+constexpr int64_t kNarrowWidth = 512;
+/// Blocks of one wave on the 132 multiprocessors of an H100: two of 256 threads or three of 128.
+constexpr int64_t kNarrowBlocks = 2 * 132, kWideBlocks = 3 * 132;
+constexpr int64_t kStretchUnit = 32;  ///< a multiple of the rows that a block works on at once
 
-/// Tokens whose sum is one partial: a power of two, so that there are at most kMostStretches.
-inline int64_t stretch_of(int64_t tokens) {
-  int64_t stretch = kShortestStretch;
-  while (stretch * kMostStretches < tokens) stretch *= 2;
-  return stretch;
+/// Tokens whose sum is one row of partials.
+inline int64_t stretch_of(int64_t tokens, int64_t width) {
+  const int64_t blocks = width <= kNarrowWidth ? kNarrowBlocks : kWideBlocks;
+  return std::max<int64_t>(1, ceil_div(ceil_div(tokens, blocks), kStretchUnit)) * kStretchUnit;
 }
-/// Stretches of any number of tokens up to this one.
+/// Stretches of any number of tokens up to this one, of any width.
 inline int64_t most_stretches(int64_t tokens) {
-  return std::min(kMostStretches, ceil_div(std::max<int64_t>(tokens, 0), kShortestStretch));
+  return std::min(kWideBlocks, ceil_div(std::max<int64_t>(tokens, 0), kStretchUnit));
 }
 
-/// Sums over rows of partials, added to up to three targets of `width` columns each.
+/// Rows of partials, to be added to up to three targets of `width` columns each.
 struct PartialSums {
-  Extent tokens;  ///< partials of stretches that begin beyond the actual extent are not read
-  int32_t stretch = 1;
+  int32_t rows = 0;
   int32_t width = 0;
   int32_t sums = 0;
-  const float* partials = nullptr;
+  const float* partials = nullptr;  ///< [rows][sums][width]
   float* target[3] = {};
 };
 
 constexpr int kSumWarps = 32;
 constexpr int kSumThreads = 32 * kSumWarps;
-
-/// Adds the rows first … last − 1 of a matrix at `column`, in order, eight loads at a time.
-__device__ __forceinline__ float sum_of_rows(const float* column, int64_t first, int64_t last, int64_t stride) {
-  float total = 0;
-  int64_t r = first;
-  for (; r + 8 <= last; r += 8) {
-    float v[8];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = column[(r + i) * stride];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) total += v[i];
-  }
-  for (; r < last; ++r) total += column[r * stride];
-  return total;
-}
+constexpr int kSumBatch = 16;  // loads in flight: with at most 400 rows, all of a warp's
 
 /// The sum over rows of a matrix in column blockIdx.x · 32 + lane, for all of a block of 32 warps: each warp adds an
 /// equal part of the rows, then the parts are added in order. Valid in warp 0. `parts` is [32 · 32] of shared memory.
 __device__ __forceinline__ float sum_in_block(const float* matrix, int64_t rows, int64_t columns, float* parts) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + lane;
   const int64_t part = (rows + kSumWarps - 1) / kSumWarps;
   const int64_t first = warp * part, last = first + part < rows ? first + part : rows;
-  parts[threadIdx.x] = column < columns ? sum_of_rows(matrix + column, first, last, columns) : 0.0f;
-  __syncthreads();
   float total = 0;
+  for (int64_t r = first; r < last; r += kSumBatch) {
+    float v[kSumBatch];
+#pragma unroll
+    for (int i = 0; i < kSumBatch; ++i)
+      v[i] = column < columns && r + i < last ? matrix[(r + i) * columns + column] : 0.0f;
+#pragma unroll
+    for (int i = 0; i < kSumBatch; ++i) total += v[i];
+  }
+  parts[threadIdx.x] = total;
+  __syncthreads();
+  total = 0;
   if (warp == 0) {
 #pragma unroll
     for (int w = 0; w < kSumWarps; ++w) total += parts[w * 32 + lane];
@@ -137,13 +133,17 @@ __device__ __forceinline__ float sum_in_block(const float* matrix, int64_t rows,
 /// Launched with 32 warps for every 32 columns of the partials.
 __device__ __forceinline__ void add_partial_sums(const PartialSums& p, float* parts) {
   const int64_t columns = static_cast<int64_t>(p.sums) * p.width;
-  const int64_t rows = (actual_of(p.tokens) + p.stretch - 1) / p.stretch;
-  const float total = sum_in_block(p.partials, rows, columns, parts);
   const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
-  if (threadIdx.x >= 32 || column >= columns) return;
-  const int which = static_cast<int>(column / p.width);
-  float* target = which == 0 ? p.target[0] : which == 1 ? p.target[1] : p.target[2];
-  target[column - static_cast<int64_t>(which) * p.width] += total;
+  float* target = nullptr;
+  float before = 0;
+  if (threadIdx.x < 32 && column < columns) {
+    const int which = static_cast<int>(column / p.width);
+    target = which == 0 ? p.target[0] : which == 1 ? p.target[1] : p.target[2];
+    target += column - static_cast<int64_t>(which) * p.width;
+    before = *target;  // now, that it comes with the partials
+  }
+  const float total = sum_in_block(p.partials, p.rows, columns, parts);
+  if (target != nullptr) *target = before + total;
 }
 
 template <int kThreads>
@@ -164,54 +164,59 @@ __device__ __forceinline__ float sum_over_lanes(float value) {
   return value;
 }
 
-/// One row: kLanes lanes with kPer elements each.
+/// One row: kLanes lanes with kPer elements each. Rows beyond the actual extent are worked on like the others, whatever
+/// they hold, and stored as zeros: so no load waits for the extent, and all lanes take part in the sums.
 template <typename T, bool kEmbedding, int kLanes, int kPer>
 __global__ void __launch_bounds__(256) norm_forward(NormForwardRows<T> p) {
   constexpr int kVector = kRowVector<T>, kSteps = kPer / kVector;
   const int lane = static_cast<int>(threadIdx.x) % kLanes;
   const int64_t t = static_cast<int64_t>(blockIdx.x) * (blockDim.x / kLanes) + threadIdx.x / kLanes;
-  const int64_t actual = actual_of(p.tokens);
-  const bool counts = t < actual;  // lanes of rows that do not count still take part in the sums
+  const bool exists = t < p.tokens.capacity;
+  bool counts = false;
 
   float v[kPer];
 #pragma unroll
   for (int i = 0; i < kPer; ++i) v[i] = 0;
-  DropoutStream dropout;
-  if (counts && kEmbedding) {
-    const float* word = p.word + static_cast<int64_t>(p.ids[t]) * p.width;
-    const float* token_type = p.token_type + static_cast<int64_t>(p.segments[t]) * p.width;
-    const float* position = p.position + static_cast<int64_t>(p.positions[t]) * p.width;
+  DropoutStream dropout(p.dropout);
+  if (kEmbedding) {
+    counts = t < actual_of(p.tokens);  // beyond it, ids are no ids
+    if (counts) {
+      const float* word = p.word + static_cast<int64_t>(p.ids[t]) * p.width;
+      const float* token_type = p.token_type + static_cast<int64_t>(p.segments[t]) * p.width;
+      const float* position = p.position + static_cast<int64_t>(p.positions[t]) * p.width;
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) {
+        const int column = (s * kLanes + lane) * kVector;
+        if (column >= p.width) continue;
+        float* here = v + s * kVector;
+        float a[kVector], b[kVector];
+        read_row<kVector>(word + column, here);
+        read_row<kVector>(token_type + column, a);
+        read_row<kVector>(position + column, b);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) here[i] = here[i] + a[i] + b[i];
+      }
+      dropout.start(t, static_cast<uint32_t>(p.width));
+    }
+  } else if (exists) {
+    // All loads of the row first: they are what the kernel waits for. x is a product that nobody reads again.
+    RowBits x[kSteps], residual[kSteps];
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) {
+      const int column = (s * kLanes + lane) * kVector;
+      if (column >= p.width) continue;
+      x[s] = load_bits_streaming(p.x.row(t) + column);
+      if (p.residual) residual[s] = load_bits(p.residual.row(t) + column);
+    }
+    counts = t < actual_of(p.tokens);
+    if (counts) dropout.start(t, static_cast<uint32_t>(p.width));
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int column = (s * kLanes + lane) * kVector;
       if (column >= p.width) continue;
       float* here = v + s * kVector;
-      float a[kVector], b[kVector];
-      read_row<kVector>(word + column, here);
-      read_row<kVector>(token_type + column, a);
-      read_row<kVector>(position + column, b);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) here[i] = here[i] + a[i] + b[i];
-    }
-    dropout = DropoutStream(p.dropout, t, static_cast<uint32_t>(p.width));
-  } else if (counts) {
-    // All loads of the row first: they are what the kernel waits for.
-    Packed<T, kVector> x[kSteps], residual[kSteps];
-#pragma unroll
-    for (int s = 0; s < kSteps; ++s) {
-      const int column = (s * kLanes + lane) * kVector;
-      if (column >= p.width) continue;
-      x[s] = load_packed<kVector>(p.x.row(t) + column);
-      if (p.residual) residual[s] = load_packed<kVector>(p.residual.row(t) + column);
-    }
-    dropout = DropoutStream(p.dropout, t, static_cast<uint32_t>(p.width));
-#pragma unroll
-    for (int s = 0; s < kSteps; ++s) {
-      const int column = (s * kLanes + lane) * kVector;
-      if (column >= p.width) continue;
-      float* here = v + s * kVector;
-#pragma unroll
-      for (int i = 0; i < kVector; ++i) here[i] = to_float(x[s][i]);
+      for (int i = 0; i < kVector; ++i) here[i] = element_of<T>(x[s].value, i);
       if (p.bias != nullptr) {
         float bias[kVector];
         read_row<kVector>(p.bias + column, bias);
@@ -221,7 +226,7 @@ __global__ void __launch_bounds__(256) norm_forward(NormForwardRows<T> p) {
       if (dropout.drops()) dropout.apply<kVector>(column, here);
       if (p.residual) {
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) here[i] += to_float(residual[s][i]);
+        for (int i = 0; i < kVector; ++i) here[i] += element_of<T>(residual[s].value, i);
       }
     }
   }
@@ -243,25 +248,22 @@ __global__ void __launch_bounds__(256) norm_forward(NormForwardRows<T> p) {
   }
   const float rstd = 1.0f / sqrtf(sum_over_lanes<kLanes>(squares) * inverse_width + kNormEpsilon);
 
-  if (t >= p.tokens.capacity) return;
+  if (!exists) return;
 #pragma unroll
   for (int s = 0; s < kSteps; ++s) {
     const int column = (s * kLanes + lane) * kVector;
     if (column >= p.width) continue;
     float* here = v + s * kVector;
-    if (counts) {
-      float gamma[kVector], beta[kVector];
-      read_row<kVector>(p.gamma + column, gamma);
-      read_row<kVector>(p.beta + column, beta);
+    float gamma[kVector], beta[kVector];
+    read_row<kVector>(p.gamma + column, gamma);
+    read_row<kVector>(p.beta + column, beta);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) here[i] = (here[i] - mean) * rstd;
-      if (p.normalized) write_row<kVector>(p.normalized.row(t) + column, here);
+    for (int i = 0; i < kVector; ++i) here[i] = counts ? (here[i] - mean) * rstd : 0.0f;
+    // Backward is far away; y is read next.
+    if (p.normalized) write_row_streaming(p.normalized.row(t) + column, here);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) here[i] = here[i] * gamma[i] + beta[i];
-      if (kEmbedding && dropout.drops()) dropout.apply<kVector>(column, here);
-    } else if (p.normalized) {
-      write_row<kVector>(p.normalized.row(t) + column, here);  // zeros
-    }
+    for (int i = 0; i < kVector; ++i) here[i] = counts ? here[i] * gamma[i] + beta[i] : 0.0f;
+    if (kEmbedding && dropout.drops()) dropout.apply<kVector>(column, here);
     write_row<kVector>(p.y.row(t) + column, here);
   }
   if (p.rstd != nullptr && lane == 0) p.rstd[t] = counts ? rstd : 0.0f;
@@ -320,88 +322,119 @@ __global__ void __launch_bounds__(256) norm_forward_plain(NormForwardRows<T> p) 
 // ---------------------------------------------------------------------------------------------------------------------
 // Backward
 
-/// Few threads a block: a warp then walks at least 8 rows, over which its sums and its first loads pay, and the sums
-/// of wide rows need up to 220 registers.
-constexpr int kBackwardThreads = 128;
+/// Threads of a block of norm_backward and blocks of a multiprocessor; the sums in registers limit them. In bf16 there
+/// are 16 warps for narrow rows, 12 for 768 columns and 8 for 1024, with the loads of two rows each.
+template <int kPer>
+constexpr int kBackwardThreads = kPer <= 16 ? 256 : 128;
+template <typename T, int kPer>
+constexpr int kBackwardBlocks = sizeof(T) == 2 ? (kPer == 24 ? 3 : 2) : (kPer == 16 ? 1 : 2);
 
-/// A block walks its stretch; a row's loads are issued while the row before it is being worked on, where registers
-/// allow.
+/// A block walks its stretch. The loads of the next row are issued before the current one is worked on, where registers
+/// allow; rows stay packed, and are unpacked for each of the two passes.
 template <typename T, bool kEmbedding, int kLanes, int kPer>
-__global__ void __launch_bounds__(kBackwardThreads) norm_backward(NormBackwardRows<T> p) {
+__global__ void __launch_bounds__(kBackwardThreads<kPer>, (kBackwardBlocks<T, kPer>))
+    norm_backward(NormBackwardRows<T> p) {
   constexpr int kVector = kRowVector<T>, kSteps = kPer / kVector;
-  constexpr int kGroups = kBackwardThreads / kLanes;
-  constexpr bool kAhead = kPer <= 16;
-  ELECTRA_DYNAMIC_SHARED(float, shared);  // [kGroups][width]
+  constexpr int kGroups = kBackwardThreads<kPer> / kLanes;
+  constexpr bool kAhead = kPer * sizeof(T) <= 64;
+  constexpr bool kKeepsGamma = kPer == 8;
+  ELECTRA_DYNAMIC_SHARED(float, shared);  // [sums][kGroups][width]
   const int lane = static_cast<int>(threadIdx.x) % kLanes, group = static_cast<int>(threadIdx.x) / kLanes;
-  const int64_t actual = actual_of(p.tokens);
   const int64_t first = static_cast<int64_t>(blockIdx.x) * p.stretch;
   const float inverse_width = 1.0f / static_cast<float>(p.width);
 
   float d_gamma[kPer], d_beta[kPer], d_bias[kPer];
 #pragma unroll
   for (int i = 0; i < kPer; ++i) d_gamma[i] = d_beta[i] = d_bias[i] = 0;
-
-  Packed<T, kVector> dy_ahead[kSteps], normalized_ahead[kSteps];
-  const auto load = [&](int64_t t) {
+  float kept_gamma[kKeepsGamma ? kPer : 1];
+  if constexpr (kKeepsGamma) {
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int column = (s * kLanes + lane) * kVector;
-      if (t < actual && column < p.width) {
-        dy_ahead[s] = load_packed<kVector>(p.dy.row(t) + column);
-        normalized_ahead[s] = load_packed<kVector>(p.normalized.row(t) + column);
-      } else {
+      if (column < p.width) read_row<kVector>(p.gamma + column, kept_gamma + s * kVector);
+    }
+  }
+  const auto gamma_of = [&](int s, int column, float* gamma) {
+    if constexpr (kKeepsGamma) {
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) dy_ahead[s][i] = normalized_ahead[s][i] = from_float<T>(0.0f);
-      }
+      for (int i = 0; i < kVector; ++i) gamma[i] = kept_gamma[s * kVector + i];
+    } else {
+      read_row<kVector>(p.gamma + column, gamma);
     }
   };
-  if (kAhead) load(first + group);
+
+  RowBits dy[kSteps], normalized[kSteps], next_dy[kSteps], next_normalized[kSteps];
+  const auto load = [&](int64_t t, RowBits* to_dy, RowBits* to_normalized) {
+    if (t >= p.tokens.capacity) return;
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) {
+      const int column = (s * kLanes + lane) * kVector;
+      if (column >= p.width) continue;
+      to_dy[s] = load_bits(p.dy.row(t) + column);
+      to_normalized[s] = load_bits_streaming(p.normalized.row(t) + column);
+    }
+  };
+  if (kAhead) load(first + group, next_dy, next_normalized);
+  const int64_t actual = actual_of(p.tokens);
+  DropoutStream dropout(p.dropout);
+
   // A stretch is a multiple of the groups, so all groups of a warp go round equally often.
   for (int r = group; r < p.stretch; r += kGroups) {
     const int64_t t = first + r;
     const bool counts = t < actual;
-    if (!kAhead) load(t);
-    float g[kPer], n[kPer];
+    if (kAhead) {
 #pragma unroll
-    for (int i = 0; i < kPer; ++i) {
-      g[i] = to_float(dy_ahead[i / kVector][i % kVector]);
-      n[i] = to_float(normalized_ahead[i / kVector][i % kVector]);
+      for (int s = 0; s < kSteps; ++s) dy[s] = next_dy[s], normalized[s] = next_normalized[s];
+      if (r + kGroups < p.stretch) load(t + kGroups, next_dy, next_normalized);
+    } else {
+      load(t, dy, normalized);
     }
-    if (kAhead && r + kGroups < p.stretch) load(t + kGroups);
-    DropoutStream dropout;
-    if (counts) dropout = DropoutStream(p.dropout, t, static_cast<uint32_t>(p.width));
+    if (!counts) {
+#pragma unroll
+      for (int s = 0; s < kSteps; ++s) dy[s] = normalized[s] = RowBits{};
+    }
+    float rstd = 0;
+    if (counts) {
+      rstd = p.rstd[t];
+      dropout.start(t, static_cast<uint32_t>(p.width));
+    }
+    uint32_t kept[kSteps] = {};  // of dy
+    const auto dy_at = [&](int s, int i) {
+      const float value = element_of<T>(dy[s].value, i);
+      if (!kEmbedding || !dropout.drops()) return value;
+      return (kept[s] >> i & 1u) != 0 ? value * dropout.scale() : 0.0f;
+    };
 
     float sum_g = 0, sum_gn = 0;
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int column = (s * kLanes + lane) * kVector;
       if (column >= p.width) continue;
-      float* here = g + s * kVector;
-      if (kEmbedding && dropout.drops()) dropout.apply<kVector>(column, here);
+      if (kEmbedding && dropout.drops()) kept[s] = dropout.kept<kVector>(column);
       float gamma[kVector];
-      read_row<kVector>(p.gamma + column, gamma);
+      gamma_of(s, column, gamma);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
-        const int e = s * kVector + i;
-        d_gamma[e] += here[i] * n[e];
-        d_beta[e] += here[i];
-        here[i] *= gamma[i];
-        sum_g += here[i];
-        sum_gn += here[i] * n[e];
+        const float d = dy_at(s, i), n = element_of<T>(normalized[s].value, i), g = d * gamma[i];
+        d_gamma[s * kVector + i] += d * n;
+        d_beta[s * kVector + i] += d;
+        sum_g += g;
+        sum_gn += g * n;
       }
     }
     const float mean = sum_over_lanes<kLanes>(sum_g) * inverse_width;
     const float slope = sum_over_lanes<kLanes>(sum_gn) * inverse_width;
-    const float rstd = counts ? p.rstd[t] : 0.0f;
 
     if (t >= p.tokens.capacity) continue;
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int column = (s * kLanes + lane) * kVector;
       if (column >= p.width) continue;
-      float* d = g + s * kVector;
+      float gamma[kVector], d[kVector];
+      gamma_of(s, column, gamma);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) d[i] = (d[i] - mean - n[s * kVector + i] * slope) * rstd;
+      for (int i = 0; i < kVector; ++i)
+        d[i] = (dy_at(s, i) * gamma[i] - mean - element_of<T>(normalized[s].value, i) * slope) * rstd;
       T* target = p.d_sum.row(t) + column;
       if (!p.add) {
         if (counts || p.clear_beyond) write_row<kVector>(target, d);
@@ -420,26 +453,27 @@ __global__ void __launch_bounds__(kBackwardThreads) norm_backward(NormBackwardRo
     }
   }
 
-  const auto flush = [&](const float* sums, int which) {
+  const auto keep = [&](const float* sums, int which) {
+    float* mine = shared + (which * kGroups + group) * p.width;
 #pragma unroll
     for (int s = 0; s < kSteps; ++s) {
       const int column = (s * kLanes + lane) * kVector;
-      if (column >= p.width) continue;
-      write_row<kVector>(shared + group * p.width + column, sums + s * kVector);
+      if (column < p.width) write_row<kVector>(mine + column, sums + s * kVector);
     }
-    __syncthreads();
-    float* partial = p.partials + (static_cast<int64_t>(blockIdx.x) * p.sums + which) * p.width;
-    for (int column = static_cast<int>(threadIdx.x); column < p.width; column += static_cast<int>(blockDim.x)) {
+  };
+  keep(d_gamma, 0);
+  keep(d_beta, 1);
+  if (!kEmbedding && p.sums > 2) keep(d_bias, 2);
+  __syncthreads();
+  float* partial = p.partials + static_cast<int64_t>(blockIdx.x) * p.sums * p.width;
+  for (int which = 0; which < p.sums; ++which) {
+    for (int column = static_cast<int>(threadIdx.x); column < p.width; column += kBackwardThreads<kPer>) {
       float total = 0;
 #pragma unroll
-      for (int k = 0; k < kGroups; ++k) total += shared[k * p.width + column];
-      partial[column] = total;
+      for (int k = 0; k < kGroups; ++k) total += shared[(which * kGroups + k) * p.width + column];
+      partial[which * p.width + column] = total;
     }
-    __syncthreads();
-  };
-  flush(d_gamma, 0);
-  flush(d_beta, 1);
-  if (!kEmbedding && p.sums > 2) flush(d_bias, 2);
+  }
 }
 
 /// Any width and any alignment. First the warps find the two means of every row of the stretch, then each thread
@@ -562,7 +596,7 @@ void launch_norm_forward(const NormForwardRows<T>& rows, bool aligned, cudaStrea
          stream, rows);
 }
 
-/// Leaves a row of partials for every stretch of tokens.
+/// Leaves a row of partials for every stretch of tokens; stretches beyond the actual extent leave zeros.
 template <bool kEmbedding, typename T>
 void launch_norm_backward(const NormBackwardRows<T>& rows, bool aligned, cudaStream_t stream) {
   const int64_t capacity = rows.tokens.capacity;
@@ -571,9 +605,10 @@ void launch_norm_backward(const NormBackwardRows<T>& rows, bool aligned, cudaStr
   const unsigned blocks = static_cast<unsigned>(ceil_div(capacity, rows.stretch));
   const bool done = aligned && with_row_shape(rows.width, [&](auto shape) {
     using Shape = decltype(shape);
-    const size_t bytes = static_cast<size_t>(kBackwardThreads / Shape::kLanes) * rows.width * sizeof(float);
-    launch(name, norm_backward<T, kEmbedding, Shape::kLanes, Shape::kPer>, dim3(blocks), dim3(kBackwardThreads),
-           bytes, stream, rows);
+    constexpr int kThreads = kBackwardThreads<Shape::kPer>;
+    const size_t bytes = static_cast<size_t>(rows.sums) * (kThreads / Shape::kLanes) * rows.width * sizeof(float);
+    launch(name, norm_backward<T, kEmbedding, Shape::kLanes, Shape::kPer>, dim3(blocks), dim3(kThreads), bytes,
+           stream, rows);
   });
   if (done) return;
   launch(name, norm_backward_plain<T, kEmbedding>, dim3(blocks), dim3(256), 0, stream, rows);
@@ -581,7 +616,7 @@ void launch_norm_backward(const NormBackwardRows<T>& rows, bool aligned, cudaStr
 
 inline void launch_add_partials(const PartialSums& sums, cudaStream_t stream) {
   const int64_t columns = static_cast<int64_t>(sums.sums) * sums.width;
-  if (columns == 0 || sums.tokens.capacity == 0) return;
+  if (columns == 0 || sums.rows == 0) return;
   launch("add_partials", add_partials<kSumThreads>, dim3(static_cast<unsigned>(ceil_div(columns, 32))),
          dim3(kSumThreads), 0, stream, sums);
 }

@@ -26,24 +26,10 @@ __device__ __forceinline__ Packed<T, kVector> zeros() {
   return zero;
 }
 
-/// Which vector of which row a thread of an element-wise kernel has.
-struct Place {
-  int64_t row;
-  int64_t column;
-};
-template <int kVector>
-__device__ __forceinline__ Place place_of(int64_t width) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const int64_t vectors = width / kVector;
-  // Most matrices have fewer than 2^32 vectors, and a 32-bit division is several times faster.
-  const int64_t row = i <= INT64_C(0xFFFFFFFF) ? static_cast<uint32_t>(i) / static_cast<uint32_t>(vectors) : i / vectors;
-  return Place{row, (i - row * vectors) * kVector};
-}
-
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kCopyThreads)
     gather(Extent count, const int32_t* index, RowsOf<const T> x, int64_t sources, RowsOf<T> y, int64_t width) {
-  const Place p = place_of<kVector>(width);
+  const Place p = place_of_thread<kVector>(width);
   if (p.row >= count.capacity) return;
   Packed<T, kVector> v = zeros<T, kVector>();
   if (p.row < actual_of(count)) {
@@ -55,7 +41,7 @@ __global__ void __launch_bounds__(kCopyThreads)
 
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kCopyThreads) add(Extent tokens, RowsOf<const T> x, RowsOf<T> y, int64_t width) {
-  const Place p = place_of<kVector>(width);
+  const Place p = place_of_thread<kVector>(width);
   if (p.row >= actual_of(tokens)) return;
   float a[kVector], b[kVector];
   read_row<kVector>(x.row(p.row) + p.column, a);
@@ -83,7 +69,7 @@ template <typename T, int kVector>
 __global__ void __launch_bounds__(kCopyThreads)
     concat_towers(Extent tokens, RowEnds ends, RowsOf<const T> left, RowsOf<const T> right, RowsOf<T> y,
                   int64_t width) {
-  const Place p = place_of<kVector>(2 * width);
+  const Place p = place_of_thread<kVector>(2 * width);
   if (p.row >= tokens.capacity) return;
   Packed<T, kVector> v = zeros<T, kVector>();
   if (p.row < actual_of(tokens)) {
@@ -98,7 +84,7 @@ template <typename T, int kVector>
 __global__ void __launch_bounds__(kCopyThreads)
     split_towers(Extent tokens, RowEnds ends, RowsOf<const T> dy, RowsOf<T> d_left, RowsOf<T> d_right,
                  int64_t width) {
-  const Place p = place_of<kVector>(2 * width);
+  const Place p = place_of_thread<kVector>(2 * width);
   if (p.row >= tokens.capacity) return;
   const bool is_left = p.column < width;
   Packed<T, kVector> v = zeros<T, kVector>();
@@ -109,40 +95,41 @@ __global__ void __launch_bounds__(kCopyThreads)
   store_packed(is_left ? d_left.row(p.row) + p.column : d_right.row(p.row) + p.column - width, v);
 }
 
-/// A warp for each row of the target.
+/// A warp has kTargets neighbouring rows of the target: one search, then the list is walked.
+constexpr int kTargets = 4;
+
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kCopyThreads)
     add_to_targets(SortedKeys sorted, RowsOf<const T> dy, RowsOf<T> dx, int64_t target, int64_t width, bool write) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
-  if (row >= target) return;  // whole warps
-  const int32_t key = static_cast<int32_t>(row);
+  const int64_t warp = static_cast<int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
+  const int64_t begin = warp * kTargets;
+  const int64_t end = begin + kTargets < target ? begin + kTargets : target;
+  if (begin >= end) return;  // whole warps
   const int64_t count = actual_of(sorted.count);
-  const int64_t first = partition_point(0, count, lane, [&](int64_t i) { return sorted.key[i] < key; });
-  int64_t last = first;
-  while (true) {
-    const bool mine = last + lane < count && sorted.key[last + lane] == key;
-    const int found = __popc(__ballot_sync(kFullWarp, mine));
-    last += found;
-    if (found < 32) break;
-  }
-  if (first == last && !write) return;
-  for (int64_t column = lane * kVector; column < width; column += 32 * kVector) {
-    T* to = dx.row(row) + column;
-    float total[kVector];
-    if (write) {
+  int64_t last = partition_point(0, count, lane, [&](int64_t i) { return sorted.key[i] < begin; });
+  for (int64_t row = begin; row < end; ++row) {
+    const int64_t first = last;
+    for (int found = 32; found == 32; last += found)
+      found = __popc(__ballot_sync(kFullWarp, last + lane < count && sorted.key[last + lane] == row));
+    if (first == last && !write) continue;
+    for (int64_t column = lane * kVector; column < width; column += 32 * kVector) {
+      T* to = dx.row(row) + column;
+      float total[kVector];
+      if (write) {
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) total[i] = 0;
-    } else {
-      read_row<kVector>(to, total);
-    }
-    for (int64_t i = first; i < last; ++i) {
-      float v[kVector];
-      read_row<kVector>(dy.row(sorted.place[i]) + column, v);
+        for (int k = 0; k < kVector; ++k) total[k] = 0;
+      } else {
+        read_row<kVector>(to, total);
+      }
+      for (int64_t i = first; i < last; ++i) {
+        float v[kVector];
+        read_row<kVector>(dy.row(sorted.place[i]) + column, v);
 #pragma unroll
-      for (int k = 0; k < kVector; ++k) total[k] += v[k];
+        for (int k = 0; k < kVector; ++k) total[k] += v[k];
+      }
+      write_row<kVector>(to, total);
     }
-    write_row<kVector>(to, total);
   }
 }
 
@@ -192,7 +179,7 @@ void CudaOperators::scatter_add_rows(const ScatterAddRows& p) {
     constexpr int kVector = kRowVector<T>;
     const bool aligned = rows_are_aligned(p.dy, kVector) && rows_are_aligned(p.dx, kVector);
     launch(name, aligned ? add_to_targets<T, kVector> : add_to_targets<T, 1>,
-           dim3(static_cast<unsigned>(ceil_div(target, kCopyThreads / 32))), dim3(kCopyThreads), 0, stream(), sorted,
+           dim3(static_cast<unsigned>(ceil_div(target, kTargets * (kCopyThreads / 32)))), dim3(kCopyThreads), 0, stream(), sorted,
            RowsOf<const T>(p.dy), RowsOf<T>(p.dx), target, width, p.into == Into::kWrite);
   });
 }
