@@ -1,5 +1,5 @@
 // Runs every kind of test and ends with `N passed, N failed, N skipped`, the reason of each skip before it.
-//   node scripts/run-all-tests.mjs [stage …]     stages: lint types unit native golden e2e
+//   node scripts/run-all-tests.mjs [stage …]     stages: lint types native emulated golden mutations unit e2e
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -56,11 +56,11 @@ async function runVitest(folder) {
 }
 
 /** A script that prints lines `N passed, N failed …`, one for each of its parts. */
-async function runCounting(script) {
+async function runCounting(script, args = []) {
   if (!existsSync(join(root, script))) {
     return { passed: 0, failed: 1, skips: [], note: `${script} is missing` };
   }
-  const { ok, ending, output } = await runNode([script]);
+  const { ok, ending, output } = await runNode([script, ...args]);
   const lines = output.split("\n");
   const counts = lines.flatMap((line) => {
     const match = /^(\d+) passed, (\d+) failed\b/.exec(line);
@@ -76,19 +76,37 @@ async function runCounting(script) {
   };
 }
 
-/** The native tests are built with CMake alone; the addon can do without it. */
-async function runNative() {
+/** Native tests are built with CMake alone; the addon can do without it. */
+async function runBuilt(name, script, args = []) {
   const { status } = spawnSync("cmake", ["--version"], { stdio: "ignore" });
-  if (status !== 0) return { passed: 0, failed: 0, skips: ["native: cmake was not found"] };
-  return await runCounting("scripts/test-native.mjs");
+  if (status !== 0) return { passed: 0, failed: 0, skips: [`${name}: cmake was not found`] };
+  return await runCounting(script, args);
+}
+
+/** The CPU, then the CUDA backend on its emulator, in both precisions. */
+async function runGolden() {
+  const parts = [
+    await runCounting("scripts/test-golden.mjs"),
+    await runCounting("scripts/test-golden.mjs", ["--device", "emulated", "--precision", "f32"]),
+    await runCounting("scripts/test-golden.mjs", ["--device", "emulated", "--precision", "bf16"]),
+  ];
+  const note = parts.find((part) => part.note !== undefined)?.note;
+  return {
+    passed: parts.reduce((total, { passed }) => total + passed, 0),
+    failed: parts.reduce((total, { failed }) => total + failed, 0),
+    skips: [...new Set(parts.flatMap(({ skips }) => skips))],
+    ...(note === undefined ? {} : { note }),
+  };
 }
 
 const stages = {
   lint: () => runCheck([join(root, "node_modules", "@biomejs", "biome", "bin", "biome"), "check", "."]),
   types: () => runCheck([join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.test.json"]),
+  native: () => runBuilt("native", "scripts/test-native.mjs"),
+  emulated: () => runBuilt("emulated", "scripts/test-emulated.mjs"),
+  golden: runGolden,
+  mutations: () => runBuilt("mutations", "scripts/test-mutations.mjs", ["--count", "2", "--no-build"]),
   unit: () => runVitest("test/unit"),
-  native: runNative,
-  golden: () => runCounting("scripts/test-golden.mjs"),
   e2e: () => runVitest("test/e2e"),
 };
 
