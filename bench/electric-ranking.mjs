@@ -15,6 +15,7 @@ const usage = `usage: node bench/electric-ranking.mjs [options]
 
   --corpus-dir <dir>   your own text instead of the speeches: a folder of .txt or .gz files; one in ten is held out
   --steps <n>          training steps of each model
+  --hparams <json>     other settings for Electric, for instance {"mask_prob": 0.15}
   --sentences <n>      held-out sentences at most
   --work-dir <dir>     data and models (default: quickstart; the quickstart's data are used if they are there)
   --report <file>      where the report goes (default: electric-ranking.json in the work folder)
@@ -31,7 +32,7 @@ function usageFailure(message) {
 function readOptions() {
   const text = { type: "string" };
   const flag = { type: "boolean" };
-  const names = ["corpus-dir", "steps", "sentences", "work-dir", "report", "threads"];
+  const names = ["corpus-dir", "steps", "hparams", "sentences", "work-dir", "report", "threads"];
   let values;
   try {
     ({ values } = parseArgs({
@@ -50,6 +51,11 @@ function readOptions() {
       usageFailure(`--${name} must be a whole number above 0, not "${values[name]}"`);
     }
     values[name] = Number(values[name]);
+  }
+  try {
+    values.hparams = JSON.parse(values.hparams ?? "{}");
+  } catch (error) {
+    usageFailure(`--hparams: ${error.message}`);
   }
   return values;
 }
@@ -86,7 +92,11 @@ async function main() {
       log: (line) => sink.log(line),
       recipe: {
         ...electricRankingRecipe,
-        training: { ...training, steps: options.steps ?? training.steps },
+        training: {
+          ...training,
+          electric: { ...training.electric, ...options.hparams },
+          steps: options.steps ?? training.steps,
+        },
         sentences: { ...sentences, most: options.sentences ?? sentences.most },
       },
     });

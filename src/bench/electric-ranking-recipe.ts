@@ -29,7 +29,8 @@ export interface ElectricRankingRecipe {
   };
 }
 
-const { gen_weight: _, ...shared } = quickstartRecipe.training.hparams;
+// A masked language model is its own generator.
+const { gen_weight, generator_hidden_size, generator_layers, ...shared } = quickstartRecipe.training.hparams;
 
 /** The recipe; what it reaches is told in docs/electric.md. */
 export const electricRankingRecipe: ElectricRankingRecipe = {
@@ -40,12 +41,14 @@ export const electricRankingRecipe: ElectricRankingRecipe = {
       electra_objective: false,
       electric_objective: true,
       // As in the quickstart: at first the noise is hardly more than a draw by frequency, and there is something to learn from it.
-      gen_weight: 5e-4,
+      gen_weight,
+      generator_hidden_size,
+      generator_layers,
       // Twice the usual share: more words a sentence to tell from noise. The trials are in docs/electric.md.
       mask_prob: 0.3,
     },
     maskedLm: { electra_objective: false },
-    steps: 4000,
+    steps: 3000,
     warmup: 0.05,
   },
   sentences: { most: 3000, fewestWords: 8, mostWords: 40, maskedLm: 1000, seed: 1 },

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { ElectricScorer } from "../electric/electric-scorer.js";
@@ -65,16 +66,16 @@ export async function runElectricRanking(
     name: "electric" | "masked-lm",
     own: Readonly<Record<string, unknown>>,
   ): Promise<(TrainedModel & Pick<ElectricRankingReport, "engine">) | undefined> => {
-    const { hparams, steps, warmup } = recipe.training;
+    const { steps, warmup } = recipe.training;
+    const hparams = { ...recipe.training.hparams, ...own };
     let parameters = 0;
     const { status, modelDir, info } = await pretrain({
       dataDir,
-      // A run with another schedule is another model.
-      modelName: `${name}-${steps}-steps`,
+      // Other settings make another model, not one that goes on from this.
+      modelName: `${name}-${steps}-${keyOf({ ...hparams, warmup })}`,
       preset: "fixed",
       hparams: {
         ...hparams,
-        ...own,
         max_seq_length: recipe.data.maxSeqLength,
         num_train_steps: steps,
         num_warmup_steps: Math.min(steps - 1, Math.round(steps * warmup)),
@@ -206,6 +207,10 @@ async function measure(
     perToken: { maskedLm: total(exact) / tokens, unigram: total(unigram) / tokens },
     sentences: { suitable: suitable.length, used: pairs.length, heldOutDocuments: heldOut.length },
   };
+}
+
+function keyOf(settings: object): string {
+  return createHash("sha256").update(JSON.stringify(settings)).digest("hex").slice(0, 6);
 }
 
 /** At most so many of a list, evenly taken. */

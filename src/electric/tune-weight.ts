@@ -24,10 +24,10 @@ export interface TunedWeight extends WeightTrial {
   readonly trials: readonly WeightTrial[];
 }
 
-/** 0 and 41 weights from 0.001 to 10, ten to a power of ten. */
+/** 0 and 61 weights from 0.001 to 1000, ten to a power of ten: means over the tokens want far greater ones than sums. */
 export const defaultWeights: readonly number[] = [
   0,
-  ...Array.from({ length: 41 }, (_, k) => Number((10 ** (k / 10 - 3)).toPrecision(3))),
+  ...Array.from({ length: 61 }, (_, k) => Number((10 ** (k / 10 - 3)).toPrecision(3))),
 ];
 
 /**

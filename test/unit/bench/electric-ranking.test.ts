@@ -23,9 +23,9 @@ const recipe: ElectricRankingRecipe = {
       ...training.hparams,
       model_hparam_overrides: { hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2 },
       embedding_size: 16,
-      generator_layers: 1,
       train_batch_size: 8,
     },
+    electric: { ...training.electric, generator_layers: 1 },
     steps: 6,
   },
   sentences: { ...electricRankingRecipe.sentences, most: 25, fewestWords: 5, maskedLm: 5 },
@@ -70,6 +70,14 @@ describeWithAddon("the ranking benchmark, on a small text with tiny models", () 
     expect(JSON.parse(await readFile(join(root, "results", "report.json"), "utf8"))).toEqual(
       JSON.parse(JSON.stringify(report)),
     );
+
+    // Of models with other settings nothing is there yet.
+    const other = {
+      ...recipe,
+      training: { ...recipe.training, maskedLm: { ...training.maskedLm, mask_prob: 0.2 } },
+    };
+    await runElectricRanking({ ...options(), recipe: other });
+    expect(steps).toBe(18);
 
     expect(report.sentences).toMatchObject({ used: 25, heldOutDocuments: 1 });
     for (const kind of [report.swap, report.replacement]) {
