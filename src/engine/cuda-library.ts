@@ -26,7 +26,7 @@ export function missingCudaLibrary({ path, emulated }: CudaLibraryFile): Electra
     emulated ? `there is no emulated CUDA library at ${path}` : `this build has no CUDA library (${path})`,
     {
       hint: emulated
-        ? "docs/testing.md says how it is built."
+        ? "It is for tests: npm run test:emulated -- --build-only makes it."
         : "Build it where NVIDIA's compiler nvcc is on PATH: ELECTRA_CUDA=ON npx electra-native build. Or run on the CPU.",
     },
   );

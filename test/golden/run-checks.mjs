@@ -4,10 +4,12 @@ import { readFile } from "node:fs/promises";
 const modules = ["tables", "tokenizer", "tfrecord", "pretrain", "row-modes"];
 
 /**
- * @param {{ goldenDir: string, filter?: string, print?: (line: string) => void }} options
+ * @param {{ goldenDir: string, filter?: string, machine?: { device?: string, precision?: string },
+ *   print?: (line: string) => void }} options `machine` is what `Engine.create` is given; on another device than the CPU
+ *   the checks that compute nothing there are left out
  * @returns {Promise<{ passed: number, failed: number, skipped: number, notLanded: number, lines: string[] }>}
  */
-export async function runGoldenChecks({ goldenDir, filter = "", print = () => {} }) {
+export async function runGoldenChecks({ goldenDir, filter = "", machine = {}, print = () => {} }) {
   const counts = { passed: 0, failed: 0, skipped: 0, notLanded: 0 };
   const lines = [];
   const say = (line) => {
@@ -18,12 +20,13 @@ export async function runGoldenChecks({ goldenDir, filter = "", print = () => {}
     await readFile(new URL("not-landed.json", import.meta.url), "utf8"),
   );
   for (const module of modules) {
-    const { checks } = await import(new URL(`${module}.mjs`, import.meta.url).href);
+    const { checks, usesDevice } = await import(new URL(`${module}.mjs`, import.meta.url).href);
+    if (usesDevice !== true && (machine.device ?? "cpu") !== "cpu") continue;
     for (const { name, run } of checks) {
       if (!name.includes(filter)) continue;
       if (name in notLanded) continue;
       try {
-        const measured = await run(goldenDir);
+        const measured = await run(goldenDir, machine);
         counts.passed++;
         say(`PASS ${name} ${measured ?? ""}`.trimEnd());
       } catch (error) {
