@@ -42,7 +42,10 @@ struct Product {
   bool add = false;
   Epilogue epilogue = Epilogue::kNone;
   Activation activation = Activation::kIdentity;
-  const void* bias = nullptr;  ///< [n], of d's type
+  const float* bias = nullptr;  ///< [n]
+  /// The bias in bf16, where d is bf16 and there is such a form: the library's epilogue wants it in d's type.
+  /// Null: the bias is added by a kernel of ours.
+  const __nv_bfloat16* narrow_bias = nullptr;
   void* aux = nullptr;         ///< [m, n], of d's type, `aux_stride` apart; must not be d
   int64_t aux_stride = 0;
   /// [n], f32: the column sums of the result are added to it (the bias gradient of the layer before). Null:

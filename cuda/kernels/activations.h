@@ -48,16 +48,27 @@ __device__ __forceinline__ float gelu_erf_slope(float x) {
   return fmaf(x * kInverseSqrtTwoPi, bell, below);
 }
 
+/// tanh-GELU is x · σ(2u) with u = sqrt(2 / π) (x + 0.044715 x³). σ and 1 − σ, neither by a difference.
+template <bool kExact>
+__device__ __forceinline__ float gelu_tanh_gate(float x, float* rest) {
+  const float u = kTanhGain * x * fmaf(kTanhCube * x, x, 1.0f);
+  const float bell = kExact ? expf(-2.0f * fabsf(u)) : __expf(-2.0f * fabsf(u));
+  const float large = kExact ? 1.0f / (1.0f + bell) : __fdividef(1.0f, 1.0f + bell), small = bell * large;
+  *rest = u >= 0 ? small : large;
+  return u >= 0 ? large : small;
+}
 template <bool kExact>
 __device__ __forceinline__ float gelu_tanh(float x) {
-  return 0.5f * x * (1.0f + hyperbolic_tangent<kExact>(kTanhGain * x * fmaf(kTanhCube * x, x, 1.0f)));
+  float rest;
+  return x * gelu_tanh_gate<kExact>(x, &rest);
 }
 template <bool kExact>
 __device__ __forceinline__ float gelu_tanh_slope(float x) {
   // Beyond 16 the slope is 0 or 1 to the last bit; without the limit the square of a huge x times 0 is NaN.
   x = fminf(fmaxf(x, -16.0f), 16.0f);
-  const float t = hyperbolic_tangent<kExact>(kTanhGain * x * fmaf(kTanhCube * x, x, 1.0f));
-  return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * kTanhGain * fmaf(3 * kTanhCube * x, x, 1.0f);
+  float rest;
+  const float gate = gelu_tanh_gate<kExact>(x, &rest);
+  return fmaf(gate * rest * x, 2.0f * kTanhGain * fmaf(3 * kTanhCube * x, x, 1.0f), gate);
 }
 
 }  // namespace activations

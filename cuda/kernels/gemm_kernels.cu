@@ -49,7 +49,7 @@ struct Result {
   D* d;
   int64_t stride;
   int64_t rows, cols;
-  const D* bias;
+  const float* bias;
   D* aux;
   int64_t aux_stride;
   Activation activation;
@@ -70,7 +70,7 @@ __device__ __forceinline__ float finished(const Result<D>& r, float product, flo
 /// One element, the slow way.
 template <Epilogue kEpilogue, typename D>
 __device__ __forceinline__ float store_element(const Result<D>& r, int64_t row, int64_t col, float product) {
-  const float bias = kEpilogue != Epilogue::kActivationGradient && r.bias != nullptr ? to_float(r.bias[col]) : 0.0f;
+  const float bias = kEpilogue != Epilogue::kActivationGradient && r.bias != nullptr ? r.bias[col] : 0.0f;
   float aux = 0;
   if (kEpilogue == Epilogue::kActivationGradient) aux = to_float(r.aux[row * r.aux_stride + col]);
   if (kEpilogue == Epilogue::kActivation && r.aux != nullptr)
@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
     float bias[kWidth] = {};
     if (kEpilogue != Epilogue::kActivationGradient && r.bias != nullptr) {
 #pragma unroll
-      for (int e = 0; e < kWidth; ++e) bias[e] = to_float(r.bias[col + e]);
+      for (int e = 0; e < kWidth; ++e) bias[e] = r.bias[col + e];
     }
     for (int64_t row = first + threadIdx.y; row < end; row += kFinishRows) {
       float value[kWidth];
@@ -388,7 +388,7 @@ Result<D> result_of(const Product& p) {
   r.stride = p.d.stride;
   r.rows = p.d.rows;
   r.cols = p.d.cols;
-  if (p.epilogue == Epilogue::kBias || p.epilogue == Epilogue::kActivation) r.bias = static_cast<const D*>(p.bias);
+  if (p.epilogue == Epilogue::kBias || p.epilogue == Epilogue::kActivation) r.bias = p.bias;
   if (p.epilogue == Epilogue::kActivation || p.epilogue == Epilogue::kActivationGradient) {
     r.aux = static_cast<D*>(p.aux);
     r.aux_stride = p.aux_stride;

@@ -56,6 +56,9 @@ class TestMatrix {
   TestMatrix(const TestMatrix&) = delete;
   TestMatrix& operator=(const TestMatrix&) = delete;
 
+  Matrix matrix;
+  std::vector<double> values;
+
   double& at(int64_t r, int64_t c) { return values[static_cast<size_t>(offset_ + r * matrix.stride + c)]; }
   double rounded(double value) const {
     const float f = static_cast<float>(value);
@@ -80,10 +83,6 @@ class TestMatrix {
     return result;
   }
 
-  Matrix matrix;
-  std::vector<double> values;
-
- private:
   void upload() {
     std::vector<char> raw(bytes_);
     for (size_t i = 0; i < values.size(); ++i) {
@@ -98,6 +97,7 @@ class TestMatrix {
     ELECTRA_CUDA_CHECK(cudaStreamSynchronize(stream_));
   }
 
+ private:
   cudaStream_t stream_;
   int64_t offset_;
   void* memory_ = nullptr;
@@ -134,7 +134,7 @@ struct Kind {
   bool add = false;
   Epilogue epilogue = Epilogue::kNone;
   Activation activation = Activation::kIdentity;
-  bool bias = false, aux = false, column_sums = false, column_sums_of_b = false;
+  bool bias = false, narrow_bias = false, aux = false, column_sums = false, column_sums_of_b = false;
 };
 
 std::string name_of(const Kind& t) {
@@ -145,7 +145,7 @@ std::string name_of(const Kind& t) {
          std::to_string(t.m) + "x" + std::to_string(t.n) + "x" + std::to_string(t.k) + (t.transpose_a ? " T" : " N") +
          (t.transpose_b ? "T" : "N") + " gap " + std::to_string(t.gap) + " offset " + std::to_string(t.offset) +
          (t.add ? " add" : "") + epilogues[static_cast<int>(t.epilogue)] +
-         activations[static_cast<int>(t.activation)] + (t.bias ? " with bias" : "") + (t.aux ? " with aux" : "") +
+         activations[static_cast<int>(t.activation)] + (t.bias ? t.narrow_bias ? " with bf16 bias" : " with bias" : "") + (t.aux ? " with aux" : "") +
          (t.column_sums ? " sums" : "") + (t.column_sums_of_b ? " sums of b" : "");
 }
 
@@ -178,7 +178,7 @@ void run(Gemm& gemm, cudaStream_t stream, const Kind& t, const char* filter) {
   TestMatrix a(stream, t.transpose_a ? t.k : t.m, t.transpose_a ? t.m : t.k, t.in, t.gap, t.offset, 1);
   TestMatrix b(stream, t.transpose_b ? t.n : t.k, t.transpose_b ? t.k : t.n, t.in, t.gap, t.offset, 1);
   TestMatrix d(stream, t.m, t.n, t.out, t.gap, t.offset, 3);
-  TestMatrix bias(stream, 1, t.n, t.out, 0, 0, 1), aux(stream, t.m, t.n, t.out, t.gap, t.offset, 2);
+  TestMatrix bias(stream, 1, t.n, DType::kFloat32, 0, 0, 1), aux(stream, t.m, t.n, t.out, t.gap, t.offset, 2);
   TestMatrix sums(stream, 1, t.n, DType::kFloat32, 0, 0, 1), sums_of_b(stream, 1, t.n, DType::kFloat32, 0, 0, 1);
   Product p;
   p.a = a.matrix;
@@ -189,7 +189,15 @@ void run(Gemm& gemm, cudaStream_t stream, const Kind& t, const char* filter) {
   p.add = t.add;
   p.epilogue = t.epilogue;
   p.activation = t.activation;
-  if (t.bias) p.bias = bias.matrix.data;
+  TestMatrix narrow(stream, 1, t.n, DType::kBFloat16, 0, 0, 1);
+  if (t.bias) {
+    p.bias = static_cast<const float*>(bias.matrix.data);
+    if (t.narrow_bias) {
+      p.narrow_bias = static_cast<const __nv_bfloat16*>(narrow.matrix.data);
+      for (int64_t j = 0; j < t.n; ++j) bias.at(0, j) = narrow.at(0, j);
+      bias.upload();
+    }
+  }
   if (t.aux) {
     p.aux = aux.matrix.data;
     p.aux_stride = aux.matrix.stride;
@@ -274,6 +282,10 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
             t.bias = true;
             t.epilogue = Epilogue::kBias;
             run(gemm, stream, t, filter);
+            if (t.out == DType::kBFloat16) {
+              t.narrow_bias = true;
+              run(gemm, stream, t, filter);
+            }
           }
           if (flags == 1 && size.k > 0) {
             t.column_sums_of_b = true;
@@ -320,6 +332,11 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
             t.bias = (flags & 1) != 0;
             t.aux = (flags & 2) != 0;
             run(gemm, stream, t, filter);
+            if (t.bias && t.out == DType::kBFloat16) {
+              t.narrow_bias = true;
+              run(gemm, stream, t, filter);
+            }
+            t.narrow_bias = false;
             t.epilogue = Epilogue::kActivationGradient;
             t.transpose_b = true;
             t.column_sums = t.bias;
