@@ -1,17 +1,26 @@
-// Embeddings: LayerNorm(word + token type + position), then dropout, forward in one pass: every token gathers its three
-// rows (f32, mostly from the L2), and y and x̂ are written once.
+// Embeddings: LayerNorm(word + token type + position), then dropout, forward in one pass: every token gathers
+// its three rows (f32, mostly from the L2), and y and x̂ are written once.
 //
 // Backward, with u = T · E elements of an activation:
-//   1. The row pass of norm_rows.h takes dy back through dropout and LayerNorm to the gradient g of the sum (reads
-//      2u, writes u to `scratch`) and leaves partial sums of d_γ and d_β.
-//   2. d_word[id] += Σ g over the tokens with that id, in token order. The discriminator's ids are made on the device,
-//      so (id, token) is sorted there (token_sort.h) and the sorted list is cut into stretches of equal length, a warp
-//      and 128 columns each. A run of equal ids inside a stretch goes to the table at once. One that crosses into the
-//      next stretch leaves a partial sum on either side, and a second kernel adds those in order: [MASK] is an eighth
-//      of a generator's input, and no warp may walk it alone. Reads u, reads and writes the touched rows of the table.
-//   3. d_position[p] += Σ g over the rows of the batch that have a position p: a block owns a position (reads u), and
-//      keeps the sums of the two token types apart on the way; d_token_type adds those over positions in order.
-// All sums have a fixed order; no float atomics. 8 launches.
+//
+// 1. The row pass of norm_rows.h takes dy back through dropout and LayerNorm to the gradient g of the sum
+// (reads 2u, writes u to `scratch`) and leaves partial sums of d_γ and d_β.
+//
+// 2. d_word[id] += Σ g over the tokens with that id, in token order. The discriminator's ids are made on the
+// device, so (id, token) is sorted there (token_sort.h) and the sorted list is cut into stretches of equal
+// length, a warp and 128 columns each. A run of equal ids inside a stretch goes to the table at once. One
+// that crosses into the next stretch leaves a partial sum on either side, and a second kernel adds those in
+// order: [MASK] is an eighth of a generator's input, and no warp may walk it alone. Reads u, reads and writes
+// the touched rows of the table.
+//
+// 3. d_position[p] += Σ g over the rows of the batch that have a position p: a block owns a position (reads
+// u), and keeps the sums of the two token types apart on the way; d_token_type adds those over positions in
+// order.
+//
+// All sums have a fixed order; no float atomics. Kernels that do not wait for each other share a launch,
+// blocks of the one after blocks of the other: 3 launches sort, then the row pass, the sums by word and by
+// position, and what they left over. In bytes: 3u for the row pass, 2u for the sums (from the L2 while
+// scratch fits there), 8 bytes a column of the table for each id that occurs, 32 bytes a token for the sort.
 
 #include <algorithm>
 
@@ -23,12 +32,12 @@
 namespace electra::cuda {
 namespace {
 
-constexpr int kWordWarps = 4;
-constexpr int kPositionWarps = 8;
+constexpr int kWarps = 8;
+constexpr int kThreads = 32 * kWarps;
 constexpr int kBatch = 8;  // rows whose loads are in flight together
 
 /// Sorted tokens of a warp of sum_words: a power of two, so that there are at most kMostWordStretches.
-constexpr int64_t kShortestWordStretch = 32;
+constexpr int64_t kShortestWordStretch = 16;
 constexpr int64_t kMostWordStretches = 1024;
 int64_t word_stretch_of(int64_t tokens) {
   int64_t stretch = kShortestWordStretch;
@@ -43,9 +52,9 @@ int64_t most_word_stretches(int64_t tokens) {
 /// What backward keeps between its kernels.
 struct EmbeddingScratch {
   SortScratch sort;
-  float* norm;       ///< [stretches][2][E] d_gamma, d_beta
-  float* word;       ///< [word stretches][2][E] the run that comes from the stretch before, the run that goes on
-  float* type;       ///< [pitch][2][E] sums of token types 0 and 1
+  float* norm;  ///< [stretches][2][E] d_gamma, d_beta
+  float* word;  ///< [word stretches][2][E] the run that comes from the stretch before, the run that goes on
+  float* type;  ///< [pitch][2][E] sums of token types 0 and 1
   int32_t* present;  ///< [pitch] bit 0: type 0, bit 1: type 1, bit 2: any other
 
   EmbeddingScratch(Scratch& scratch, int64_t tokens, int64_t pitch, int64_t width)
@@ -57,26 +66,42 @@ struct EmbeddingScratch {
 };
 
 template <typename T>
-struct TableGradient {
+struct TableGradients {
   Extent tokens;
   RowsOf<const T> gradient;  ///< of the sum, by token
   int32_t width = 0;
+  SortedKeys sorted;
+  int32_t stretch = 0;  ///< of the sorted list
+  int32_t batch = 0;
+  int32_t pitch = 0;
+  const int32_t* offsets = nullptr;
+  const int32_t* segments = nullptr;
+  float* word_partials = nullptr;
+  float* type_partials = nullptr;
+  int32_t* present = nullptr;
+  float* d_word = nullptr;
+  float* d_token_type = nullptr;
+  float* d_position = nullptr;
+  PartialSums norm;
+  int32_t word_blocks = 0;  ///< of a launch; those of the other kind follow
 };
 
 /// Adds runs of equal ids: a warp has a stretch of the sorted list and 32 · kVector columns.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(32 * kWordWarps)
-    sum_words(TableGradient<T> p, SortedKeys sorted, int32_t stretch, float* partials, float* d_word) {
+__device__ __forceinline__ void sum_words(const TableGradients<T>& p) {
+  const SortedKeys& sorted = p.sorted;
+  const int32_t stretch = p.stretch;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t s = static_cast<int64_t>(blockIdx.x) * kWordWarps + threadIdx.x / 32;
+  const int64_t s = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   const int64_t count = actual_of(p.tokens), begin = s * stretch;
   if (begin >= count) return;  // whole warps
   const int64_t end = begin + stretch < count ? begin + stretch : count;
   const int column = (static_cast<int>(blockIdx.y) * 32 + lane) * kVector;
   const bool inside = column < p.width;
-  float* partial = partials + s * 2 * p.width + column;
+  float* partial = p.word_partials + s * 2 * p.width + column;
 
-  bool inherited = begin > 0 && sorted.key[begin - 1] == sorted.key[begin];  // the run began before this stretch
+  bool inherited =
+      begin > 0 && sorted.key[begin - 1] == sorted.key[begin];  // the run began before this stretch
   float sum[kVector];
 #pragma unroll
   for (int k = 0; k < kVector; ++k) sum[k] = 0;
@@ -85,7 +110,8 @@ __global__ void __launch_bounds__(32 * kWordWarps)
     const int64_t i = base + lane;
     const int32_t key = i < end ? sorted.key[i] : sorted.limit;
     const int32_t place = i < end ? sorted.place[i] : 0;
-    const uint32_t run_ends = __ballot_sync(kFullWarp, i < end && (i + 1 == count || sorted.key[i + 1] != key));
+    const uint32_t run_ends =
+        __ballot_sync(kFullWarp, i < end && (i + 1 == count || sorted.key[i + 1] != key));
     const int rows = end - base < 32 ? static_cast<int>(end - base) : 32;
     open = (run_ends >> (rows - 1) & 1u) == 0;
     for (int j = 0; j < rows; j += kBatch) {
@@ -95,7 +121,7 @@ __global__ void __launch_bounds__(32 * kWordWarps)
       for (int b = 0; b < kBatch; ++b) {
         const int64_t token = __shfl_sync(kFullWarp, place, j + b);
         const int32_t id = __shfl_sync(kFullWarp, key, j + b);
-        target[b] = id < sorted.limit ? d_word + static_cast<int64_t>(id) * p.width + column : nullptr;
+        target[b] = id < sorted.limit ? p.d_word + static_cast<int64_t>(id) * p.width + column : nullptr;
         if (!inside || j + b >= rows) continue;
         read_row<kVector>(p.gradient.row(token) + column, row[b]);
         if ((run_ends >> (j + b) & 1u) != 0 && target[b] != nullptr) read_row<kVector>(target[b], table[b]);
@@ -122,37 +148,37 @@ __global__ void __launch_bounds__(32 * kWordWarps)
   if (open && inside) write_row<kVector>(inherited ? partial : partial + p.width, sum);
 }
 
-/// A block for each stretch and 32 · kVector columns: if a run begins in the stretch and leaves it, adds its parts.
-template <int kVector>
-__global__ void __launch_bounds__(32 * kWordWarps)
-    join_words(Extent tokens, int32_t width, SortedKeys sorted, int32_t stretch, const float* partials,
-               float* d_word) {
-  ELECTRA_SHARED(float, sums, kWordWarps * 32 * kVector);
+/// A block for each stretch and 32 · kVector columns: if a run begins in the stretch and leaves it, adds its
+/// parts.
+template <typename T, int kVector>
+__device__ __forceinline__ void join_words(const TableGradients<T>& p, float* sums) {
+  const SortedKeys& sorted = p.sorted;
+  const int32_t stretch = p.stretch, width = p.width;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t count = actual_of(tokens), s = blockIdx.x;
+  const int64_t count = actual_of(p.tokens), s = blockIdx.x;
   const int64_t begin = s * stretch, end = begin + stretch;
   if (end >= count) return;  // the whole block, as below
   const int32_t id = sorted.key[end - 1];
   if (sorted.key[end] != id || id >= sorted.limit) return;
   if (begin > 0 && sorted.key[begin - 1] == id) return;
   // Stretch s + k is reached if it begins with the id.
-  const int64_t parts = partition_point(1, (count - 1) / stretch - s + 1, lane, [&](int64_t k) {
-    return sorted.key[(s + k) * stretch] == id;
-  });
+  const int32_t parts = partition_point(1, static_cast<int32_t>((count - 1) / stretch - s + 1), lane,
+                                        [&](int32_t k) { return sorted.key[(s + k) * stretch] == id; });
   const int column = (static_cast<int>(blockIdx.y) * 32 + lane) * kVector;
   const bool inside = column < width;
-  const int64_t share = (parts + kWordWarps - 1) / kWordWarps;
-  const int64_t first = warp * share, last = first + share < parts ? first + share : parts;
+  const int32_t share = (parts + kWarps - 1) / kWarps;
+  const int32_t first = warp * share, last = first + share < parts ? first + share : parts;
   float sum[kVector];
 #pragma unroll
   for (int k = 0; k < kVector; ++k) sum[k] = 0;
-  for (int64_t i = first; i < last; i += kBatch) {
+  for (int32_t i = first; i < last; i += kBatch) {
     float part[kBatch][kVector];
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
       // The first part went on from stretch s, the others came into theirs.
       if (inside && i + b < last)
-        read_row<kVector>(partials + ((s + i + b) * 2 + (i + b == 0 ? 1 : 0)) * width + column, part[b]);
+        read_row<kVector>(p.word_partials + ((s + i + b) * 2 + (i + b == 0 ? 1 : 0)) * width + column,
+                          part[b]);
     }
 #pragma unroll
     for (int b = 0; b < kBatch; ++b) {
@@ -165,12 +191,12 @@ __global__ void __launch_bounds__(32 * kWordWarps)
   __syncthreads();
   if (warp != 0 || !inside) return;
   float total[kVector];
-  float* target = d_word + static_cast<int64_t>(id) * width + column;
+  float* target = p.d_word + static_cast<int64_t>(id) * width + column;
   read_row<kVector>(target, total);
 #pragma unroll
   for (int k = 0; k < kVector; ++k) sum[k] = 0;
 #pragma unroll
-  for (int w = 0; w < kWordWarps; ++w) {
+  for (int w = 0; w < kWarps; ++w) {
 #pragma unroll
     for (int k = 0; k < kVector; ++k) sum[k] += sums[(w * 32 + lane) * kVector + k];
   }
@@ -179,19 +205,18 @@ __global__ void __launch_bounds__(32 * kWordWarps)
   write_row<kVector>(target, total);
 }
 
-/// A block owns position blockIdx.x and 32 · kVector columns; its warps take equal parts of the batch's rows.
+constexpr int kPositionSums = 3;  // of types 0, 1, any other
+
+/// A block owns a position and 32 · kVector columns; its warps take equal parts of the batch's rows. `sums`
+/// is [kWarps] [kPositionSums][32 · kVector].
 template <typename T, int kVector>
-__global__ void __launch_bounds__(32 * kPositionWarps)
-    sum_positions(TableGradient<T> p, int32_t batch, const int32_t* offsets, const int32_t* segments,
-                  float* d_position, float* type_partials, int32_t* present) {
-  constexpr int kColumns = 32 * kVector, kSums = 3;  // types 0, 1, any other
-  ELECTRA_SHARED(float, sums, kPositionWarps * kSums * kColumns);
+__device__ __forceinline__ void sum_positions(const TableGradients<T>& p, int32_t position, float* sums) {
+  constexpr int kColumns = 32 * kVector, kSums = kPositionSums;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int32_t position = static_cast<int32_t>(blockIdx.x);
   const int column = (static_cast<int>(blockIdx.y) * 32 + lane) * kVector;
   const bool inside = column < p.width;
-  const int32_t share = (batch + kPositionWarps - 1) / kPositionWarps;
-  const int32_t first = warp * share, last = first + share < batch ? first + share : batch;
+  const int32_t share = (p.batch + kWarps - 1) / kWarps;
+  const int32_t first = warp * share, last = first + share < p.batch ? first + share : p.batch;
 
   float sum[kSums][kVector];
 #pragma unroll
@@ -203,10 +228,10 @@ __global__ void __launch_bounds__(32 * kPositionWarps)
   for (int32_t base = first; base < last; base += 32) {
     int32_t token = -1, kind = 0;
     if (base + lane < last) {
-      const int32_t start = offsets[base + lane];
-      if (position < offsets[base + lane + 1] - start) {
+      const int32_t start = p.offsets[base + lane];
+      if (position < p.offsets[base + lane + 1] - start) {
         token = start + position;
-        const int32_t segment = segments[token];
+        const int32_t segment = p.segments[token];
         kind = segment == 0 ? 0 : segment == 1 ? 1 : 2;
         seen |= 1 << kind;
       }
@@ -240,7 +265,7 @@ __global__ void __launch_bounds__(32 * kPositionWarps)
     write_row<kVector>(sums + (warp * kSums + n) * kColumns + lane * kVector, sum[n]);
   const int any = (__syncthreads_or(seen & 1) ? 1 : 0) | (__syncthreads_or(seen & 2) ? 2 : 0) |
                   (__syncthreads_or(seen & 4) ? 4 : 0);
-  if (threadIdx.x == 0 && blockIdx.y == 0) present[position] = any;
+  if (threadIdx.x == 0 && blockIdx.y == 0) p.present[position] = any;
   const int mine = static_cast<int>(blockIdx.y) * kColumns + static_cast<int>(threadIdx.x);
   if (static_cast<int>(threadIdx.x) >= kColumns || mine >= p.width) return;
   float total[kSums];
@@ -248,72 +273,102 @@ __global__ void __launch_bounds__(32 * kPositionWarps)
   for (int n = 0; n < kSums; ++n) {
     total[n] = 0;
 #pragma unroll
-    for (int w = 0; w < kPositionWarps; ++w) total[n] += sums[(w * kSums + n) * kColumns + threadIdx.x];
+    for (int w = 0; w < kWarps; ++w) total[n] += sums[(w * kSums + n) * kColumns + threadIdx.x];
   }
-  if (any != 0) d_position[static_cast<int64_t>(position) * p.width + mine] += total[0] + total[1] + total[2];
-  float* type = type_partials + static_cast<int64_t>(position) * 2 * p.width + mine;
+  if (any != 0)
+    p.d_position[static_cast<int64_t>(position) * p.width + mine] += total[0] + total[1] + total[2];
+  float* type = p.type_partials + static_cast<int64_t>(position) * 2 * p.width + mine;
   type[0] = total[0];
   type[p.width] = total[1];
 }
 
-/// blockIdx.y = 0: d_gamma and d_beta from the stretches; 1: d_token_type from the positions. 32 warps for every 32
-/// columns. Types beyond the first two have no partials: BERT has two, and whoever has more pays for it here, where
-/// a thread then walks all tokens for its column.
+/// d_token_type in 32 columns, from the positions. Types beyond the first two have no partials: BERT has two,
+/// and who has more pays for it here, where a thread then walks all tokens for its column.
 template <typename T>
-__global__ void __launch_bounds__(kSumThreads)
-    finish_embedding(PartialSums norm, TableGradient<T> p, int32_t pitch, const int32_t* segments,
-                     const float* type_partials, const int32_t* present, float* d_token_type) {
-  ELECTRA_SHARED(float, parts, kSumThreads);
-  if (blockIdx.y == 0) {
-    add_partial_sums(norm, parts);
-    return;
-  }
+__device__ __forceinline__ void add_token_types(const TableGradients<T>& p, int64_t tile, float* parts) {
   const int64_t columns = 2 * static_cast<int64_t>(p.width);
   int seen = 0;
-  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < pitch; i += kSumThreads) seen |= present[i];
+  for (int32_t i = static_cast<int32_t>(threadIdx.x); i < p.pitch; i += kThreads) seen |= p.present[i];
   const bool has_second = __syncthreads_or(seen & 2) != 0, has_more = __syncthreads_or(seen & 4) != 0;
-  const float total = sum_in_block(type_partials, pitch, columns, parts);
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
+  const float total = sum_in_block<kThreads>(p.type_partials, p.pitch, columns, tile, parts);
+  const int64_t column = tile * 32 + threadIdx.x;
   if (threadIdx.x >= 32 || column >= columns) return;
   // With a single type the table ends after it.
-  if (column < p.width || has_second) d_token_type[column] += total;
+  if (column < p.width || has_second) p.d_token_type[column] += total;
   if (!has_more || column >= p.width) return;
   const int64_t count = actual_of(p.tokens);
   for (int64_t t = 0; t < count; ++t) {
-    const int32_t segment = segments[t];
+    const int32_t segment = p.segments[t];
     if (segment >= 2)
-      d_token_type[static_cast<int64_t>(segment) * p.width + column] += to_float(p.gradient.row(t)[column]);
+      p.d_token_type[static_cast<int64_t>(segment) * p.width + column] += to_float(p.gradient.row(t)[column]);
   }
+}
+
+/// Blocks of kWarps stretches, then blocks of a position; blockIdx.y counts the columns' tiles.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(kThreads, 2) sum_tables(TableGradients<T> p) {
+  ELECTRA_SHARED(float, sums, kWarps * kPositionSums * 32 * kVector);
+  const int32_t block = static_cast<int32_t>(blockIdx.x);
+  if (block < p.word_blocks)
+    sum_words<T, kVector>(p);
+  else
+    sum_positions<T, kVector>(p, block - p.word_blocks, sums);
+}
+
+/// Blocks of a stretch and a tile of columns, then (in the first row of blocks) those of 32 columns of
+/// d_gamma and d_beta, then those of d_token_type.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(kThreads) finish_tables(TableGradients<T> p) {
+  ELECTRA_SHARED(float, sums, kThreads* kVector);
+  const int32_t block = static_cast<int32_t>(blockIdx.x) - p.word_blocks;
+  if (block < 0) {
+    join_words<T, kVector>(p, sums);
+    return;
+  }
+  if (blockIdx.y > 0) return;
+  const int32_t tiles = (2 * p.width + 31) / 32;
+  if (block < tiles)
+    add_partial_sums<kThreads>(p.norm, block, sums);
+  else
+    add_token_types(p, block - tiles, sums);
 }
 
 template <typename T, int kVector>
 void launch_table_sums(const EmbeddingBackward& p, const SortedKeys& sorted, const EmbeddingScratch& scratch,
                        cudaStream_t stream) {
-  TableGradient<T> gradient;
-  gradient.tokens = p.rows.tokens;
-  gradient.gradient = RowsOf<const T>(p.scratch);
-  gradient.width = static_cast<int32_t>(p.dy.cols);
-  const int64_t capacity = p.rows.tokens.capacity, stretch = word_stretch_of(capacity);
-  const unsigned stretches = static_cast<unsigned>(ceil_div(capacity, stretch));
-  const unsigned tiles = static_cast<unsigned>(ceil_div(p.dy.cols, 32 * kVector));
-  const int32_t length = static_cast<int32_t>(stretch);
-  launch("embedding_words", sum_words<T, kVector>, dim3(static_cast<unsigned>(ceil_div(stretches, kWordWarps)), tiles),
-         dim3(32 * kWordWarps), 0, stream, gradient, sorted, length, scratch.word, p.d_word);
-  launch("embedding_positions", sum_positions<T, kVector>, dim3(static_cast<unsigned>(p.rows.pitch), tiles),
-         dim3(32 * kPositionWarps), 0, stream, gradient, p.rows.batch, p.rows.offsets, p.segments, p.d_position,
-         scratch.type, scratch.present);
-  launch("embedding_joined_words", join_words<kVector>, dim3(stretches, tiles), dim3(32 * kWordWarps), 0, stream,
-         p.rows.tokens, gradient.width, sorted, length, scratch.word, p.d_word);
-  PartialSums norm;
-  norm.rows = static_cast<int32_t>(ceil_div(capacity, stretch_of(capacity, p.dy.cols)));
-  norm.width = gradient.width;
-  norm.sums = 2;
-  norm.partials = scratch.norm;
-  norm.target[0] = p.d_gamma;
-  norm.target[1] = p.d_beta;
-  launch("embedding_finish", finish_embedding<T>, dim3(static_cast<unsigned>(ceil_div(2 * p.dy.cols, 32)), 2),
-         dim3(kSumThreads), 0, stream, norm, gradient, p.rows.pitch, p.segments, scratch.type, scratch.present,
-         p.d_token_type);
+  const int64_t capacity = p.rows.tokens.capacity, width = p.dy.cols, stretch = word_stretch_of(capacity);
+  const int64_t stretches = ceil_div(capacity, stretch);
+  const unsigned tiles = static_cast<unsigned>(ceil_div(width, 32 * kVector));
+  TableGradients<T> tables;
+  tables.tokens = p.rows.tokens;
+  tables.gradient = RowsOf<const T>(p.scratch);
+  tables.width = static_cast<int32_t>(width);
+  tables.sorted = sorted;
+  tables.stretch = static_cast<int32_t>(stretch);
+  tables.batch = p.rows.batch;
+  tables.pitch = p.rows.pitch;
+  tables.offsets = p.rows.offsets;
+  tables.segments = p.segments;
+  tables.word_partials = scratch.word;
+  tables.type_partials = scratch.type;
+  tables.present = scratch.present;
+  tables.d_word = p.d_word;
+  tables.d_token_type = p.d_token_type;
+  tables.d_position = p.d_position;
+  tables.norm.rows = static_cast<int32_t>(ceil_div(capacity, stretch_of(capacity, width)));
+  tables.norm.width = tables.width;
+  tables.norm.sums = 2;
+  tables.norm.partials = scratch.norm;
+  tables.norm.target[0] = p.d_gamma;
+  tables.norm.target[1] = p.d_beta;
+  tables.word_blocks = static_cast<int32_t>(ceil_div(stretches, kWarps));
+  launch("embedding_sums", sum_tables<T, kVector>,
+         dim3(static_cast<unsigned>(tables.word_blocks + tables.pitch), tiles), dim3(kThreads), 0, stream,
+         tables);
+  tables.word_blocks = static_cast<int32_t>(stretches);
+  launch("embedding_finish", finish_tables<T, kVector>,
+         dim3(static_cast<unsigned>(stretches + 2 * ceil_div(2 * width, 32)), tiles), dim3(kThreads), 0,
+         stream, tables);
 }
 
 }  // namespace
@@ -347,10 +402,10 @@ void CudaOperators::embedding_forward(const EmbeddingForward& p) {
     rows.y = RowsOf<T>(p.y);
     rows.normalized = RowsOf<T>(p.normalized);
     rows.rstd = p.rstd;
-    const bool aligned = rows_are_aligned(p.y, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
-                         parameter_is_aligned(p.word) && parameter_is_aligned(p.token_type) &&
-                         parameter_is_aligned(p.position) && parameter_is_aligned(p.gamma) &&
-                         parameter_is_aligned(p.beta);
+    const bool aligned = rows_are_aligned(p.y, kRowVector<T>) &&
+                         rows_are_aligned(p.normalized, kRowVector<T>) && parameter_is_aligned(p.word) &&
+                         parameter_is_aligned(p.token_type) && parameter_is_aligned(p.position) &&
+                         parameter_is_aligned(p.gamma) && parameter_is_aligned(p.beta);
     launch_norm_forward<true>(rows, aligned, stream());
   });
 }
@@ -382,7 +437,8 @@ void CudaOperators::embedding_backward(const EmbeddingBackward& p) {
     rows.rstd = p.rstd;
     rows.d_sum = RowsOf<T>(p.scratch);
     rows.partials = scratch.norm;
-    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
+    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) &&
+                         rows_are_aligned(p.normalized, kRowVector<T>) &&
                          rows_are_aligned(p.scratch, kRowVector<T>) && parameter_is_aligned(p.gamma);
     launch_norm_backward<true>(rows, aligned, stream());
     if (rows_are_aligned(p.scratch, 4) && parameter_is_aligned(p.d_word))

@@ -1,12 +1,11 @@
-// LayerNorm, alone and as the end of both halves of a transformer layer (dropout, residual, LayerNorm), and dropout.
-// The kernels of the rows are in norm_rows.h. Bytes that a call moves, with u = T · h elements of an activation:
-// forward 4u (x, residual; y, x̂), backward 4u (dy, x̂; d_residual, dx) and the partial sums of three parameters;
-// dropout 2u.
-
-#include "norm_rows.h"
+// LayerNorm, alone and as the end of both halves of a transformer layer (dropout, residual, LayerNorm), and
+// dropout. The kernels of the rows are in norm_rows.h. Bytes that a call moves, with u = T · h elements of an
+// activation: forward 4u (x, residual; y, x̂), backward 4u (dy, x̂; d_residual, dx) and the partial sums of
+// three parameters; dropout 2u.
 
 #include "../cuda_operators.h"
 #include "../scratch.h"
+#include "norm_rows.h"
 
 namespace electra::cuda {
 namespace {
@@ -74,7 +73,8 @@ void launch_backward(NormBackwardRows<T>& rows, bool aligned, float* d_gamma, fl
 
 size_t norm_workspace(const Capacity& capacity) {
   Scratch scratch;
-  const int64_t tokens = std::max({capacity.tokens, capacity.slots, capacity.lm_rows, int64_t{capacity.batch}});
+  const int64_t tokens =
+      std::max({capacity.tokens, capacity.slots, capacity.lm_rows, int64_t{capacity.batch}});
   take_partials(scratch, most_stretches(tokens), capacity.max_width);
   return scratch.size();
 }
@@ -128,7 +128,8 @@ void CudaOperators::layer_norm_backward(const LayerNormBackward& p) {
     rows.add = p.into == Into::kAdd;
     rows.clear_beyond = !rows.add;
     rows.partials = partials;
-    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
+    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) &&
+                         rows_are_aligned(p.normalized, kRowVector<T>) &&
                          rows_are_aligned(p.dx, kRowVector<T>) && parameter_is_aligned(p.gamma);
     launch_backward(rows, aligned, p.d_gamma, p.d_beta, nullptr, stream());
   });
@@ -156,10 +157,10 @@ void CudaOperators::dropout_residual_norm_forward(const DropoutResidualNormForwa
     rows.y = RowsOf<T>(p.y);
     rows.normalized = RowsOf<T>(p.normalized);
     rows.rstd = p.rstd;
-    const bool aligned = rows_are_aligned(p.x, kRowVector<T>) && rows_are_aligned(p.residual, kRowVector<T>) &&
-                         rows_are_aligned(p.y, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
-                         parameter_is_aligned(p.bias) && parameter_is_aligned(p.gamma) &&
-                         parameter_is_aligned(p.beta);
+    const bool aligned =
+        rows_are_aligned(p.x, kRowVector<T>) && rows_are_aligned(p.residual, kRowVector<T>) &&
+        rows_are_aligned(p.y, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
+        parameter_is_aligned(p.bias) && parameter_is_aligned(p.gamma) && parameter_is_aligned(p.beta);
     launch_norm_forward<false>(rows, aligned, stream());
   });
 }
@@ -193,9 +194,10 @@ void CudaOperators::dropout_residual_norm_backward(const DropoutResidualNormBack
     rows.clear_beyond = !rows.add;
     rows.dx = RowsOf<T>(p.dx);
     rows.partials = partials;
-    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) && rows_are_aligned(p.normalized, kRowVector<T>) &&
-                         rows_are_aligned(p.d_residual, kRowVector<T>) && rows_are_aligned(p.dx, kRowVector<T>) &&
-                         parameter_is_aligned(p.gamma);
+    const bool aligned = rows_are_aligned(p.dy, kRowVector<T>) &&
+                         rows_are_aligned(p.normalized, kRowVector<T>) &&
+                         rows_are_aligned(p.d_residual, kRowVector<T>) &&
+                         rows_are_aligned(p.dx, kRowVector<T>) && parameter_is_aligned(p.gamma);
     launch_backward(rows, aligned, p.d_gamma, p.d_beta, p.d_bias, stream());
   });
 }

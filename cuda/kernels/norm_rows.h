@@ -1,21 +1,24 @@
 #pragma once
 // LayerNorm over rows, forward and backward, as norm.cu and embedding.cu share it.
 //
-//   forward   x̂ = (s − mean(s)) · rstd, y = x̂ · γ + β, with s = residual + dropout(x + bias) or, for embeddings,
+//   forward   x̂ = (s − mean(s)) · rstd, y = x̂ · γ + β
+//             with s = residual + dropout(x + bias); for embeddings
 //             s = word + type + position and dropout on y
-//   backward  g = dy ⊙ γ, d_s = rstd · (g − mean(g) − x̂ · mean(g ⊙ x̂)), dx = dropout(d_s),
+//   backward  g = dy ⊙ γ, d_s = rstd · (g − mean(g) − x̂ · mean(g ⊙ x̂)), dx = dropout(d_s)
 //             d_γ = Σ dy ⊙ x̂, d_β = Σ dy, d_bias = Σ dx over tokens
 //
-// Both are bound by memory: forward reads x and the residual and writes y and x̂ once, backward reads dy and x̂ and
-// writes d_residual and dx once; 4 · T · h elements either way, and the row stays in registers between the passes
-// of the statistics (first the mean, then the squared distances from it; E[x²] − E[x]² would cancel). A row belongs
-// to a warp, or to 8 or 16 lanes of one when it is that narrow, so that no lane idles and no barrier is needed;
-// every lane holds `kPer` elements in vectors of 16 bytes. One call of Philox decides 8 neighbouring elements.
+// Both are bound by memory: forward reads x and the residual and writes y and x̂ once, backward reads dy and x̂
+// and writes d_residual and dx once; 4 · T · h elements either way, and the row stays in registers between
+// the passes of the statistics (first the mean, then the squared distances from it; E[x²] − E[x]² would
+// cancel). A row belongs to a warp, or to 8 or 16 lanes of one when it is that narrow, so that no lane idles
+// and no barrier is needed; every lane holds `kPer` elements in vectors of 16 bytes. One call of Philox
+// decides 8 neighbouring elements.
 //
-// The parameters' gradients are sums over tokens. Backward is one wave of blocks, each with a stretch of tokens that
-// follows from shapes alone; its warps keep three sums per column in registers and add them up in shared memory in
-// order, the block writes one row of partials, and a second kernel adds the rows in order. There are at most 400 of
-// them: 0.8 MB for 16384 x 256, against the row pass's 34 MB, and they never leave the L2.
+// The parameters' gradients are sums over tokens. Backward is one wave of blocks, each with a stretch of
+// tokens that follows from shapes alone; its warps keep three sums per column in registers and add them up in
+// shared memory in order, the block writes one row of partials, and a second kernel adds the rows in order.
+// There are at most 400 of them: 0.8 MB for 16384 x 256, against the row pass's 34 MB, and they never leave
+// the L2.
 //
 // Widths above 1024, or rows that cannot be read 16 bytes at a time, take the plain kernels.
 
@@ -100,16 +103,19 @@ struct PartialSums {
   float* target[3] = {};
 };
 
-constexpr int kSumWarps = 32;
-constexpr int kSumThreads = 32 * kSumWarps;
-constexpr int kSumBatch = 16;  // loads in flight: with at most 400 rows, all of a warp's
+constexpr int kSumThreads = 1024;
+constexpr int kSumBatch = 16;  // loads in flight: of 32 warps and at most 400 rows, all of a warp's
 
-/// The sum over rows of a matrix in column blockIdx.x · 32 + lane, for all of a block of 32 warps: each warp adds an
-/// equal part of the rows, then the parts are added in order. Valid in warp 0. `parts` is [32 · 32] of shared memory.
-__device__ __forceinline__ float sum_in_block(const float* matrix, int64_t rows, int64_t columns, float* parts) {
+/// The sum over rows of a matrix in column `tile` · 32 + lane, for all of a block: each warp adds an equal
+/// part of the rows, then the parts are added in order. Valid in warp 0. `parts` is [kThreads] of shared
+/// memory.
+template <int kThreads>
+__device__ __forceinline__ float sum_in_block(const float* matrix, int64_t rows, int64_t columns,
+                                              int64_t tile, float* parts) {
+  constexpr int kWarps = kThreads / 32;
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + lane;
-  const int64_t part = (rows + kSumWarps - 1) / kSumWarps;
+  const int64_t column = tile * 32 + lane;
+  const int64_t part = (rows + kWarps - 1) / kWarps;
   const int64_t first = warp * part, last = first + part < rows ? first + part : rows;
   float total = 0;
   for (int64_t r = first; r < last; r += kSumBatch) {
@@ -125,15 +131,16 @@ __device__ __forceinline__ float sum_in_block(const float* matrix, int64_t rows,
   total = 0;
   if (warp == 0) {
 #pragma unroll
-    for (int w = 0; w < kSumWarps; ++w) total += parts[w * 32 + lane];
+    for (int w = 0; w < kWarps; ++w) total += parts[w * 32 + lane];
   }
   return total;
 }
 
-/// Launched with 32 warps for every 32 columns of the partials.
-__device__ __forceinline__ void add_partial_sums(const PartialSums& p, float* parts) {
+/// A block for every 32 columns of the partials.
+template <int kThreads>
+__device__ __forceinline__ void add_partial_sums(const PartialSums& p, int64_t tile, float* parts) {
   const int64_t columns = static_cast<int64_t>(p.sums) * p.width;
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * 32 + threadIdx.x;
+  const int64_t column = tile * 32 + threadIdx.x;
   float* target = nullptr;
   float before = 0;
   if (threadIdx.x < 32 && column < columns) {
@@ -142,14 +149,14 @@ __device__ __forceinline__ void add_partial_sums(const PartialSums& p, float* pa
     target += column - static_cast<int64_t>(which) * p.width;
     before = *target;  // now, that it comes with the partials
   }
-  const float total = sum_in_block(p.partials, p.rows, columns, parts);
+  const float total = sum_in_block<kThreads>(p.partials, p.rows, columns, tile, parts);
   if (target != nullptr) *target = before + total;
 }
 
 template <int kThreads>
-__global__ void __launch_bounds__(kThreads) add_partials(PartialSums p) {
+__global__ void __launch_bounds__(kThreads) add_norm_partials(PartialSums p) {
   ELECTRA_SHARED(float, parts, kThreads);
-  add_partial_sums(p, parts);
+  add_partial_sums<kThreads>(p, blockIdx.x, parts);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -164,8 +171,9 @@ __device__ __forceinline__ float sum_over_lanes(float value) {
   return value;
 }
 
-/// One row: kLanes lanes with kPer elements each. Rows beyond the actual extent are worked on like the others, whatever
-/// they hold, and stored as zeros: so no load waits for the extent, and all lanes take part in the sums.
+/// One row: kLanes lanes with kPer elements each. Rows beyond the actual extent are worked on like the
+/// others, whatever they hold, and stored as zeros: so no load waits for the extent, and all lanes take part
+/// in the sums.
 template <typename T, bool kEmbedding, int kLanes, int kPer>
 __global__ void __launch_bounds__(256) norm_forward(NormForwardRows<T> p) {
   constexpr int kVector = kRowVector<T>, kSteps = kPer / kVector;
@@ -269,8 +277,8 @@ __global__ void __launch_bounds__(256) norm_forward(NormForwardRows<T> p) {
   if (p.rstd != nullptr && lane == 0) p.rstd[t] = counts ? rstd : 0.0f;
 }
 
-/// Any width and any alignment: a warp walks its row three times, element by element. y may be the residual, for
-/// the same lane reads and writes an element.
+/// Any width and any alignment: a warp walks its row three times, element by element. y may be the residual,
+/// for the same lane reads and writes an element.
 template <typename T, bool kEmbedding>
 __global__ void __launch_bounds__(256) norm_forward_plain(NormForwardRows<T> p) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -322,15 +330,16 @@ __global__ void __launch_bounds__(256) norm_forward_plain(NormForwardRows<T> p) 
 // ---------------------------------------------------------------------------------------------------------------------
 // Backward
 
-/// Threads of a block of norm_backward and blocks of a multiprocessor; the sums in registers limit them. In bf16 there
-/// are 16 warps for narrow rows, 12 for 768 columns and 8 for 1024, with the loads of two rows each.
+/// Threads of a block of norm_backward and blocks of a multiprocessor; the sums in registers limit them. In
+/// bf16 there are 16 warps for narrow rows, 12 for 768 columns and 8 for 1024, with the loads of two rows
+/// each.
 template <int kPer>
 constexpr int kBackwardThreads = kPer <= 16 ? 256 : 128;
 template <typename T, int kPer>
 constexpr int kBackwardBlocks = sizeof(T) == 2 ? (kPer == 24 ? 3 : 2) : (kPer == 16 ? 1 : 2);
 
-/// A block walks its stretch. The loads of the next row are issued before the current one is worked on, where registers
-/// allow; rows stay packed, and are unpacked for each of the two passes.
+/// A block walks its stretch. The loads of the next row are issued before the current one is worked on, where
+/// registers allow; rows stay packed, and are unpacked for each of the two passes.
 template <typename T, bool kEmbedding, int kLanes, int kPer>
 __global__ void __launch_bounds__(kBackwardThreads<kPer>, (kBackwardBlocks<T, kPer>))
     norm_backward(NormBackwardRows<T> p) {
@@ -476,8 +485,8 @@ __global__ void __launch_bounds__(kBackwardThreads<kPer>, (kBackwardBlocks<T, kP
   }
 }
 
-/// Any width and any alignment. First the warps find the two means of every row of the stretch, then each thread
-/// owns columns and walks the rows in order.
+/// Any width and any alignment. First the warps find the two means of every row of the stretch, then each
+/// thread owns columns and walks the rows in order.
 constexpr int kPlainRows = 64;
 
 template <typename T, bool kEmbedding>
@@ -515,7 +524,8 @@ __global__ void __launch_bounds__(256) norm_backward_plain(NormBackwardRows<T> p
       }
     }
     __syncthreads();
-    for (int column = static_cast<int>(threadIdx.x); column < p.width; column += static_cast<int>(blockDim.x)) {
+    for (int column = static_cast<int>(threadIdx.x); column < p.width;
+         column += static_cast<int>(blockDim.x)) {
       const float gamma = p.gamma[column];
       float d_gamma = 0, d_beta = 0, d_bias = 0;
       for (int64_t t = first; t < last; ++t) {
@@ -587,13 +597,14 @@ void launch_norm_forward(const NormForwardRows<T>& rows, bool aligned, cudaStrea
   if (capacity == 0 || rows.width == 0) return;
   const char* name = kEmbedding ? "embedding_forward" : "norm_forward";
   const bool done = aligned && with_row_shape(rows.width, [&](auto shape) {
-    using Shape = decltype(shape);
-    const unsigned blocks = static_cast<unsigned>(ceil_div(capacity, 256 / Shape::kLanes));
-    launch(name, norm_forward<T, kEmbedding, Shape::kLanes, Shape::kPer>, dim3(blocks), dim3(256), 0, stream, rows);
-  });
+                      using Shape = decltype(shape);
+                      const unsigned blocks = static_cast<unsigned>(ceil_div(capacity, 256 / Shape::kLanes));
+                      launch(name, norm_forward<T, kEmbedding, Shape::kLanes, Shape::kPer>, dim3(blocks),
+                             dim3(256), 0, stream, rows);
+                    });
   if (done) return;
-  launch(name, norm_forward_plain<T, kEmbedding>, dim3(static_cast<unsigned>(ceil_div(capacity, 8))), dim3(256), 0,
-         stream, rows);
+  launch(name, norm_forward_plain<T, kEmbedding>, dim3(static_cast<unsigned>(ceil_div(capacity, 8))),
+         dim3(256), 0, stream, rows);
 }
 
 /// Leaves a row of partials for every stretch of tokens; stretches beyond the actual extent leave zeros.
@@ -604,12 +615,13 @@ void launch_norm_backward(const NormBackwardRows<T>& rows, bool aligned, cudaStr
   const char* name = kEmbedding ? "embedding_norm_backward" : "norm_backward";
   const unsigned blocks = static_cast<unsigned>(ceil_div(capacity, rows.stretch));
   const bool done = aligned && with_row_shape(rows.width, [&](auto shape) {
-    using Shape = decltype(shape);
-    constexpr int kThreads = kBackwardThreads<Shape::kPer>;
-    const size_t bytes = static_cast<size_t>(rows.sums) * (kThreads / Shape::kLanes) * rows.width * sizeof(float);
-    launch(name, norm_backward<T, kEmbedding, Shape::kLanes, Shape::kPer>, dim3(blocks), dim3(kThreads), bytes,
-           stream, rows);
-  });
+                      using Shape = decltype(shape);
+                      constexpr int kThreads = kBackwardThreads<Shape::kPer>;
+                      const size_t bytes = static_cast<size_t>(rows.sums) * (kThreads / Shape::kLanes) *
+                                           rows.width * sizeof(float);
+                      launch(name, norm_backward<T, kEmbedding, Shape::kLanes, Shape::kPer>, dim3(blocks),
+                             dim3(kThreads), bytes, stream, rows);
+                    });
   if (done) return;
   launch(name, norm_backward_plain<T, kEmbedding>, dim3(blocks), dim3(256), 0, stream, rows);
 }
@@ -617,7 +629,7 @@ void launch_norm_backward(const NormBackwardRows<T>& rows, bool aligned, cudaStr
 inline void launch_add_partials(const PartialSums& sums, cudaStream_t stream) {
   const int64_t columns = static_cast<int64_t>(sums.sums) * sums.width;
   if (columns == 0 || sums.rows == 0) return;
-  launch("add_partials", add_partials<kSumThreads>, dim3(static_cast<unsigned>(ceil_div(columns, 32))),
+  launch("norm_partials", add_norm_partials<kSumThreads>, dim3(static_cast<unsigned>(ceil_div(columns, 32))),
          dim3(kSumThreads), 0, stream, sums);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
-// Rows of activations and of parameters in registers: 16 bytes at a time, as floats; and the dropout of a token's row.
+// Rows of activations and of parameters in registers: 16 bytes at a time, as floats; and the dropout of a
+// token's row.
 
 #include <cstdint>
 #include <cstring>
@@ -99,7 +100,8 @@ __device__ __forceinline__ void write_row_streaming(T* to, const float* from) {
   store_packed_streaming(reinterpret_cast<uint32_t*>(to), packed_bits<T, kRowVector<T>>(from));
 }
 
-/// Which vector of which row a thread of an element-wise kernel has, with a thread for every vector of a matrix.
+/// Which vector of which row a thread of an element-wise kernel has, with a thread for every vector of a
+/// matrix.
 struct Place {
   int64_t row;
   int64_t column;
@@ -109,7 +111,8 @@ __device__ __forceinline__ Place place_of_thread(int64_t width) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   const int64_t vectors = width / kVector;
   // Nearly all matrices have fewer than 2^32 vectors, and a 32-bit division is several times faster.
-  const int64_t row = i <= INT64_C(0xFFFFFFFF) ? static_cast<uint32_t>(i) / static_cast<uint32_t>(vectors) : i / vectors;
+  const int64_t row =
+      i <= INT64_C(0xFFFFFFFF) ? static_cast<uint32_t>(i) / static_cast<uint32_t>(vectors) : i / vectors;
   return Place{row, (i - row * vectors) * kVector};
 }
 
@@ -122,7 +125,8 @@ class DropoutStream {
     seed_ = d.scalars->seed;
     step_ = d.scalars->step;
   }
-  __device__ __forceinline__ DropoutStream(const TokenDropout& d, int64_t token, uint32_t width) : DropoutStream(d) {
+  __device__ __forceinline__ DropoutStream(const TokenDropout& d, int64_t token, uint32_t width)
+      : DropoutStream(d) {
     start(token, width);
   }
   /// Only for tokens that count.
@@ -132,8 +136,8 @@ class DropoutStream {
   __device__ __forceinline__ bool drops() const { return d_.threshold != 0; }
   __device__ __forceinline__ float scale() const { return d_.scale; }
 
-  /// Drops among `kCount` columns from `column`, in place. The row's width and the column must be multiples of kCount,
-  /// so that they lie in one block of decisions.
+  /// Drops among `kCount` columns from `column`, in place. The row's width and the column must be multiples
+  /// of kCount, so that they lie in one block of decisions.
   template <int kCount>
   __device__ __forceinline__ void apply(int column, float* values) const {
     uint32_t pairs[kCount / 2];

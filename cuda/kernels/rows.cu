@@ -1,10 +1,10 @@
-// Moving rows: gather, scatter-add, the two towers' shift and concatenation, sums of matrices. All of them are bound
-// by memory and read and write every element once.
+// Moving rows: gather, scatter-add, the two towers' shift and concatenation, sums of matrices. All of them
+// are bound by memory and read and write every element once.
 //
-// Copies: a thread moves 16 bytes (or one element, where rows are not aligned). Scatter-add owns the target: the
-// (row, place) pairs are sorted (token_sort.h), then a warp takes one row of the target, finds its places by a search
-// of three steps and adds them in order. Where the target is written, the same pass stores the zeros of the rows
-// that nothing goes to, so that dx is touched once and needs no clearing before.
+// Copies: a thread moves 16 bytes (or one element, where rows are not aligned). Scatter-add owns the target:
+// the (row, place) pairs are sorted (token_sort.h), then a warp takes one row of the target, finds its places
+// by a search of three steps and adds them in order. Where the target is written, the same pass stores the
+// zeros of the rows that nothing goes to, so that dx is touched once and needs no clearing before.
 
 #include <algorithm>
 
@@ -27,8 +27,8 @@ __device__ __forceinline__ Packed<T, kVector> zeros() {
 }
 
 template <typename T, int kVector>
-__global__ void __launch_bounds__(kCopyThreads)
-    gather(Extent count, const int32_t* index, RowsOf<const T> x, int64_t sources, RowsOf<T> y, int64_t width) {
+__global__ void __launch_bounds__(kCopyThreads) gather(Extent count, const int32_t* index, RowsOf<const T> x,
+                                                       int64_t sources, RowsOf<T> y, int64_t width) {
   const Place p = place_of_thread<kVector>(width);
   if (p.row >= count.capacity) return;
   Packed<T, kVector> v = zeros<T, kVector>();
@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(kCopyThreads)
 }
 
 template <typename T, int kVector>
-__global__ void __launch_bounds__(kCopyThreads) add(Extent tokens, RowsOf<const T> x, RowsOf<T> y, int64_t width) {
+__global__ void __launch_bounds__(kCopyThreads)
+    add(Extent tokens, RowsOf<const T> x, RowsOf<T> y, int64_t width) {
   const Place p = place_of_thread<kVector>(width);
   if (p.row >= actual_of(tokens)) return;
   float a[kVector], b[kVector];
@@ -51,7 +52,8 @@ __global__ void __launch_bounds__(kCopyThreads) add(Extent tokens, RowsOf<const 
   write_row<kVector>(y.row(p.row) + p.column, b);
 }
 
-/// Where the two towers' states for a token come from: the row's tokens before and after it, around the row's ends.
+/// Where the two towers' states for a token come from: the row's tokens before and after it, around the row's
+/// ends.
 struct RowEnds {
   const int32_t* offsets;
   const int32_t* token_row;
@@ -100,20 +102,21 @@ constexpr int kTargets = 4;
 
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kCopyThreads)
-    add_to_targets(SortedKeys sorted, RowsOf<const T> dy, RowsOf<T> dx, int64_t target, int64_t width, bool write) {
+    add_to_targets(SortedKeys sorted, RowsOf<const T> dy, RowsOf<T> dx, int64_t target, int64_t width,
+                   bool write) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t warp = static_cast<int64_t>(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32;
   const int64_t begin = warp * kTargets;
-  const int64_t end = begin + kTargets < target ? begin + kTargets : target;
-  if (begin >= end) return;  // whole warps
-  const int64_t count = actual_of(sorted.count);
-  int64_t last = partition_point(0, count, lane, [&](int64_t i) { return sorted.key[i] < begin; });
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t first = last;
+  if (begin >= target) return;  // whole warps
+  const int32_t end = static_cast<int32_t>(begin + kTargets < target ? begin + kTargets : target);
+  const int32_t count = static_cast<int32_t>(actual_of(sorted.count));
+  int32_t last = partition_point(0, count, lane, [&](int32_t i) { return sorted.key[i] < begin; });
+  for (int32_t row = static_cast<int32_t>(begin); row < end; ++row) {
+    const int32_t first = last;
     for (int found = 32; found == 32; last += found)
       found = __popc(__ballot_sync(kFullWarp, last + lane < count && sorted.key[last + lane] == row));
     if (first == last && !write) continue;
-    for (int64_t column = lane * kVector; column < width; column += 32 * kVector) {
+    for (int column = lane * kVector; column < width; column += 32 * kVector) {
       T* to = dx.row(row) + column;
       float total[kVector];
       if (write) {
@@ -122,7 +125,7 @@ __global__ void __launch_bounds__(kCopyThreads)
       } else {
         read_row<kVector>(to, total);
       }
-      for (int64_t i = first; i < last; ++i) {
+      for (int32_t i = first; i < last; ++i) {
         float v[kVector];
         read_row<kVector>(dy.row(sorted.place[i]) + column, v);
 #pragma unroll
@@ -143,7 +146,8 @@ RowEnds row_ends(const Rows& rows) { return RowEnds{rows.offsets, rows.token_row
 
 size_t rows_workspace(const Capacity& capacity) {
   Scratch scratch;
-  SortScratch sort(scratch, std::max({capacity.tokens, capacity.slots, capacity.lm_rows, int64_t{capacity.batch}}));
+  SortScratch sort(scratch,
+                   std::max({capacity.tokens, capacity.slots, capacity.lm_rows, int64_t{capacity.batch}}));
   return scratch.size();
 }
 
@@ -158,8 +162,8 @@ void CudaOperators::gather_rows(const GatherRows& p) {
     constexpr int kVector = kRowVector<T>;
     const bool aligned = rows_are_aligned(p.x, kVector) && rows_are_aligned(p.y, kVector);
     launch(name, aligned ? gather<T, kVector> : gather<T, 1>,
-           copy_grid(p.count.capacity, width, aligned ? kVector : 1), dim3(kCopyThreads), 0, stream(), p.count, p.index,
-           RowsOf<const T>(p.x), p.x.rows, RowsOf<T>(p.y), width);
+           copy_grid(p.count.capacity, width, aligned ? kVector : 1), dim3(kCopyThreads), 0, stream(),
+           p.count, p.index, RowsOf<const T>(p.x), p.x.rows, RowsOf<T>(p.y), width);
   });
 }
 
@@ -179,8 +183,9 @@ void CudaOperators::scatter_add_rows(const ScatterAddRows& p) {
     constexpr int kVector = kRowVector<T>;
     const bool aligned = rows_are_aligned(p.dy, kVector) && rows_are_aligned(p.dx, kVector);
     launch(name, aligned ? add_to_targets<T, kVector> : add_to_targets<T, 1>,
-           dim3(static_cast<unsigned>(ceil_div(target, kTargets * (kCopyThreads / 32)))), dim3(kCopyThreads), 0, stream(), sorted,
-           RowsOf<const T>(p.dy), RowsOf<T>(p.dx), target, width, p.into == Into::kWrite);
+           dim3(static_cast<unsigned>(ceil_div(target, kTargets * (kCopyThreads / 32)))), dim3(kCopyThreads),
+           0, stream(), sorted, RowsOf<const T>(p.dy), RowsOf<T>(p.dx), target, width,
+           p.into == Into::kWrite);
   });
 }
 
@@ -194,12 +199,12 @@ void CudaOperators::tower_concat(const TowerConcat& p) {
   with_type(p.y.dtype, [&](auto type) {
     using T = decltype(type);
     constexpr int kVector = kRowVector<T>;
-    const bool aligned = rows_are_aligned(p.left_to_right, kVector) && rows_are_aligned(p.right_to_left, kVector) &&
-                         rows_are_aligned(p.y, kVector);
+    const bool aligned = rows_are_aligned(p.left_to_right, kVector) &&
+                         rows_are_aligned(p.right_to_left, kVector) && rows_are_aligned(p.y, kVector);
     launch(name, aligned ? concat_towers<T, kVector> : concat_towers<T, 1>,
-           copy_grid(capacity, 2 * width, aligned ? kVector : 1), dim3(kCopyThreads), 0, stream(), p.rows.tokens,
-           row_ends(p.rows), RowsOf<const T>(p.left_to_right), RowsOf<const T>(p.right_to_left), RowsOf<T>(p.y),
-           width);
+           copy_grid(capacity, 2 * width, aligned ? kVector : 1), dim3(kCopyThreads), 0, stream(),
+           p.rows.tokens, row_ends(p.rows), RowsOf<const T>(p.left_to_right),
+           RowsOf<const T>(p.right_to_left), RowsOf<T>(p.y), width);
   });
 }
 
@@ -216,9 +221,9 @@ void CudaOperators::tower_concat_backward(const TowerConcatBackward& p) {
     const bool aligned = rows_are_aligned(p.dy, kVector) && rows_are_aligned(p.d_left_to_right, kVector) &&
                          rows_are_aligned(p.d_right_to_left, kVector);
     launch(name, aligned ? split_towers<T, kVector> : split_towers<T, 1>,
-           copy_grid(capacity, 2 * width, aligned ? kVector : 1), dim3(kCopyThreads), 0, stream(), p.rows.tokens,
-           row_ends(p.rows), RowsOf<const T>(p.dy), RowsOf<T>(p.d_left_to_right), RowsOf<T>(p.d_right_to_left),
-           width);
+           copy_grid(capacity, 2 * width, aligned ? kVector : 1), dim3(kCopyThreads), 0, stream(),
+           p.rows.tokens, row_ends(p.rows), RowsOf<const T>(p.dy), RowsOf<T>(p.d_left_to_right),
+           RowsOf<T>(p.d_right_to_left), width);
   });
 }
 

@@ -1,13 +1,13 @@
 #pragma once
-// Brings equal keys of a list together, in list order: what a deterministic scatter-add needs when the keys are made
-// on the device (sampled ids, drawn positions). A stable radix sort of (key, place in the list) with digits of up to
-// 9 bits: 2 passes for BERT's vocabulary or 2^18 rows.
+// Brings equal keys of a list together, in list order: what a deterministic scatter-add needs when the keys
+// are made on the device (sampled ids, drawn positions). A stable radix sort of (key, place in the list) with
+// digits of up to 9 bits: 2 passes for BERT's vocabulary or 2^18 rows.
 //
-// One kernel counts the digits of the first pass; then one kernel for each pass moves everything: a block sums the
-// counts of the blocks before it (they are few: a block moves 2048 keys), ranks its keys by ballots, and counts the
-// next pass's digits at the places where its keys arrive. Integer atomics only, whose sums do not depend on order;
-// places come from ranks. So a sort is 3 launches of kernels that run for a few microseconds, and nothing is read
-// back by the host.
+// One kernel counts the digits of the first pass; then one kernel for each pass moves everything: a block
+// sums the counts of the blocks before it (they are few: a block moves 2048 keys), ranks its keys by ballots,
+// and counts the next pass's digits at the places where its keys arrive. Integer atomics only, whose sums do
+// not depend on order; places come from ranks. So a sort is 3 launches of kernels that run for a few
+// microseconds, and nothing is read back by the host.
 
 #include <cstdint>
 
@@ -25,8 +25,8 @@ constexpr int kSortRounds = 8;  // keys of a thread
 constexpr int kSortBlockKeys = kSortThreads * kSortRounds;
 constexpr int kSortMostPasses = 4;
 
-/// A list sorted by key; `key[i]` belongs to place `place[i]` of the original list. Keys outside [0, limit) became
-/// `limit` and stand at the end.
+/// A list sorted by key; `key[i]` belongs to place `place[i]` of the original list. Keys outside [0, limit)
+/// became `limit` and stand at the end.
 struct SortedKeys {
   const int32_t* key = nullptr;
   const int32_t* place = nullptr;
@@ -52,7 +52,8 @@ __device__ __forceinline__ int32_t sort_key(const SortPass& p, int64_t i) {
   return key >= 0 && key < p.limit ? key : p.limit;
 }
 
-/// Digits of the first pass, by block; and zeros for the counts of the others (`passes` − 1 arrays that follow).
+/// Digits of the first pass, by block; and zeros for the counts of the others (`passes` − 1 arrays that
+/// follow).
 template <int kRounds>
 __global__ void __launch_bounds__(kSortThreads) sort_count(SortPass p, int32_t* counts, int32_t passes) {
   ELECTRA_SHARED(int32_t, histogram, kSortDigits);
@@ -77,7 +78,8 @@ __global__ void __launch_bounds__(kSortThreads) sort_count(SortPass p, int32_t* 
 
 template <int kRounds>
 __global__ void __launch_bounds__(kSortThreads) sort_move(SortPass p) {
-  ELECTRA_SHARED(int32_t, place_of, kSortWarps * kSortDigits);  // first counts, then where a warp's next key goes
+  ELECTRA_SHARED(int32_t, place_of,
+                 kSortWarps* kSortDigits);  // first counts, then where a warp's next key goes
   ELECTRA_SHARED(int32_t, warp_totals, kSortWarps);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int64_t count = actual_of(p.count);
@@ -88,8 +90,8 @@ __global__ void __launch_bounds__(kSortThreads) sort_move(SortPass p) {
   for (int d = lane; d < digits; d += 32) mine[d] = 0;
   __syncwarp();
 
-  // A warp's keys are neighbours in the list and are taken in order, 32 at a time: equal digits of a round find each
-  // other by ballots, the lowest lane counts for all.
+  // A warp's keys are neighbours in the list and are taken in order, 32 at a time: equal digits of a round
+  // find each other by ballots, the lowest lane counts for all.
   int32_t key[kRounds], place[kRounds], rank[kRounds];
   const int64_t begin = first + warp * (kRounds * 32);
 #pragma unroll
@@ -173,18 +175,18 @@ __global__ void __launch_bounds__(kSortThreads) sort_move(SortPass p) {
   }
 }
 
-/// The first place in [low, high) for which `before(place)` is false, found by a whole warp, 32 probes a step; `high`
-/// if none. before() must be true up to some place and false from there on.
+/// The first place in [low, high) for which `before(place)` is false, found by a whole warp, 32 probes a
+/// step; `high` if none. before() must be true up to some place and false from there on.
 template <typename Before>
-__device__ __forceinline__ int64_t partition_point(int64_t low, int64_t high, int lane, Before before) {
+__device__ __forceinline__ int32_t partition_point(int32_t low, int32_t high, int lane, Before before) {
   while (low < high) {
-    const int64_t step = (high - low + 31) / 32;
-    const int64_t probe = low + lane * step;
-    const int found = __popc(__ballot_sync(kFullWarp, probe < high && before(probe)));
+    const int32_t step = (high - low + 31) / 32;
+    const int64_t probe = low + static_cast<int64_t>(lane) * step;
+    const int found = __popc(__ballot_sync(kFullWarp, probe < high && before(static_cast<int32_t>(probe))));
     if (found == 0) return low;
-    const int64_t last = low + (found - 1) * step;
+    const int32_t last = low + (found - 1) * step;
     low = last + 1;
-    high = last + step < high ? last + step : high;
+    high = high - last > step ? last + step : high;
   }
   return low;
 }
@@ -221,8 +223,8 @@ inline SortedKeys sort_keys(const int32_t* keys, Extent count, int64_t limit, co
   pass.key = keys;
   pass.limit = sorted.limit;
   pass.bits = digit_bits;
-  launch("sort_count", sort_count<kSortRounds>, dim3(blocks), dim3(kSortThreads), 0, stream, pass, scratch.counts,
-         static_cast<int32_t>(passes));
+  launch("sort_count", sort_count<kSortRounds>, dim3(blocks), dim3(kSortThreads), 0, stream, pass,
+         scratch.counts, static_cast<int32_t>(passes));
   const int64_t counts_of_pass = static_cast<int64_t>(blocks) * kSortDigits;
   for (int n = 0; n < passes; ++n) {
     pass.shift = n * digit_bits;
