@@ -6,6 +6,8 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     include: ["test/**/*.test.ts"],
+    // What is not about devices is about the CPU, also on a machine with a GPU.
+    env: { ELECTRA_DEVICE: process.env["ELECTRA_DEVICE"] ?? "cpu" },
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },

@@ -18,7 +18,7 @@ afterEach(async () => {
 
 describeWithAddon("a bad request", () => {
   const bad: readonly (readonly [string, Partial<Parameters<typeof Engine.create>[0]>, string])[] = [
-    ["no CUDA library", { device: "cuda" }, "ERR_ELECTRA_NO_CUDA"],
+    ["a GPU that is not there", { device: "cuda:999" }, "ERR_ELECTRA_NO_CUDA"],
     ["an unknown device", { device: "tpu" as "cpu" }, "ERR_ELECTRA_ARGUMENT"],
     ["no threads", { threads: 0 }, "ERR_ELECTRA_ARGUMENT"],
     ["a seed with a fraction", { seed: 0.5 }, "ERR_ELECTRA_ARGUMENT"],
