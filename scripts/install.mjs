@@ -132,7 +132,14 @@ function buildWithGyp() {
     );
   const stage = join(root, "build", "gyp");
   mkdirSync(join(stage, "scripts"), { recursive: true });
-  for (const path of ["native", "cuda", "binding.gyp", "package.json", "scripts/native-sources.cjs", "scripts/contract-hash.cjs"]) {
+  for (const path of [
+    "native",
+    "cuda",
+    "binding.gyp",
+    "package.json",
+    "scripts/native-sources.cjs",
+    "scripts/contract-hash.cjs",
+  ]) {
     cpSync(join(root, path), join(stage, path), { recursive: true, preserveTimestamps: true });
   }
   // Headers that lie beside this Node need not be downloaded.

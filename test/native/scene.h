@@ -88,6 +88,7 @@ class Scene {
   Operators& device() const { return device_; }
   Capacity& capacity() { return capacity_; }
   bool is_reference() const;
+  const Settings& settings() const { return settings_; }
 
   Extent extent(int64_t capacity, int64_t actual = -1);
   Rows rows(const RowsLook& look);
