@@ -44,7 +44,7 @@ export const electricRankingRecipe: ElectricRankingRecipe = {
       gen_weight,
       generator_hidden_size,
       generator_layers,
-      // Twice the usual share: more words a sentence to tell from noise. The trials are in docs/electric.md.
+      // Twice the usual share: more words of a sentence to tell from noise.
       mask_prob: 0.3,
     },
     maskedLm: { electra_objective: false },
