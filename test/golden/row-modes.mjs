@@ -49,7 +49,7 @@ async function compareModes(goldenDir, variant, machine) {
   let gradient = 0;
   for (const [name, expected] of keep.gradients) {
     const peak = expected.reduce((max, g) => Math.max(max, Math.abs(g)), 0);
-    if (peak < 1e-6 * keep.norm) continue;
+    if (peak < keep.tolerance.gradientNormFloor * keep.norm) continue;
     const actual = drop.gradients.get(name);
     for (let k = 0; k < expected.length; k++)
       gradient = Math.max(gradient, Math.abs(actual[k] - expected[k]) / peak);

@@ -2,10 +2,11 @@
 // could differ in another draw (strings, modes, vocabularies, files, counts) is read from the fixtures.
 
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gunzipSync } from "node:zlib";
+import { dataFile } from "./data-file.mjs";
 
 const repository = fileURLToPath(new URL("../../", import.meta.url));
 const dist = process.env.ELECTRA_DIST ? resolve(process.env.ELECTRA_DIST) : join(repository, "dist");
@@ -13,23 +14,6 @@ const load = (path) => import(pathToFileURL(join(dist, path)).href);
 
 /** Unicode version that the tokenizer is pinned to: equal even on strings that depend on it. */
 const PINNED_UNICODE = "14.0.0";
-
-class Skip extends Error {
-  skip = true;
-}
-
-/** The first of the data folders that holds `file`: the one named in the environment, beside the fixtures, ours. */
-function dataFile(goldenDir, file) {
-  const folders = [
-    process.env.ELECTRA_DATA_DIR,
-    join(goldenDir, "..", "data"),
-    join(repository, "..", "shared", "data"),
-  ];
-  const found = folders.filter(Boolean).map((folder) => join(folder, file));
-  const path = found.find((candidate) => existsSync(candidate));
-  if (path === undefined) throw new Skip(`no ${file} in the data folder (ELECTRA_DATA_DIR)`);
-  return path;
-}
 
 const readJson = (goldenDir, name) => JSON.parse(readFileSync(join(goldenDir, "tokenizer", name), "utf8"));
 
