@@ -177,6 +177,95 @@ describe.skipIf(missing !== undefined)(`examples/train-loop.ts${reason}`, () => 
   });
 });
 
+describe.skipIf(missing !== undefined)(`examples/rerank${reason}`, () => {
+  const lists = join(root, "examples/rerank");
+  let work = "";
+  let model = "";
+  /** The first lists of a file: the whole is a matter of a minute on a slow machine. */
+  const writeFirst = (name: string, count: number): void => {
+    const lines = readFileSync(join(lists, name), "utf8").split("\n");
+    const ids = [...new Set(lines.map((line) => line.split(" ||| ")[0]!))].slice(0, count);
+    const kept = lines.filter((line) => ids.includes(line.split(" ||| ")[0]!));
+    writeFileSync(join(work, name), `${kept.join("\n")}\n`);
+  };
+  beforeAll(async () => {
+    work = await mkdtemp(join(tmpdir(), "electra-rerank-"));
+    for (const name of ["dev.nbest", "dev.references", "test.nbest", "test.references"]) writeFirst(name, 12);
+    mkdirSync(join(work, "text"));
+    const sentences = readFileSync(join(lists, "dev.references"), "utf8").replace(/^.*? \|\|\| /gm, "");
+    writeFileSync(join(work, "text", "sentences.txt"), sentences);
+    const vocab = ["--vocab-file", "vocab.txt"];
+    for (const args of [
+      ["build-vocab", "--corpus-dir", "text", "--output-file", "vocab.txt", "--vocab-size", "300"],
+      ["build-dataset", "--corpus-dir", "text", ...vocab, "--output-dir", "pretrain_tfrecords"].concat([
+        "--max-seq-length",
+        "32",
+        "--num-shards",
+        "2",
+      ]),
+      ["pretrain", "--data-dir", ".", "--model-name", "electric", "--preset", "fixed", "--hparams"].concat(
+        JSON.stringify({
+          ...{ electra_objective: false, electric_objective: true, max_seq_length: 32, train_batch_size: 8 },
+          ...{ num_train_steps: 5, num_warmup_steps: 1, model_hparam_overrides: { num_hidden_layers: 1 } },
+        }),
+      ),
+    ]) {
+      const { code, stderr } = await runCli(args, { cwd: work });
+      expect(code, stderr).toBe(0);
+    }
+    model = join(work, "models", "electric");
+  });
+  afterAll(async () => {
+    await rm(work, { recursive: true, force: true });
+  });
+
+  it("the program picks a weight and measures it on other lists, and the command finds the same", async () => {
+    const program = writeProgram("rerank", readFileSync(join(lists, "rerank.ts"), "utf8"));
+    const { code, stdout, stderr } = await run(process.execPath, [program, model, work]);
+    expect(code, stderr).toBe(0);
+    const [sum, mean] = stdout.split(/^mean over the tokens/m) as [string, string];
+    for (const part of [sum, mean]) {
+      const [, before, after] = /development: ([\d.]+) % word errors -> ([\d.]+) %/.exec(part)!.map(Number);
+      expect(after).toBeLessThanOrEqual(before!);
+    }
+    const weight = /^sum over the tokens, weight ([\d.]+)$/m.exec(stdout)![1]!;
+    const [, before, after] = /test: +([\d.]+) % word errors -> ([\d.]+) %/.exec(sum)!;
+    const files = ["--nbest", "test.nbest", "--references", "test.references"];
+    const development = ["--dev-nbest", "dev.nbest", "--dev-references", "dev.references"];
+    const command = await runCli(["rerank", "--model", model, ...files, ...development], { cwd: work });
+    expect(command.code, command.stderr).toBe(0);
+    expect(command.stderr).toContain(`weight ${weight}: word error rate`);
+    expect(command.stderr).toContain(
+      `word error rate on these 12 lists: ${after} %; ${before} % without re-ranking`,
+    );
+  });
+
+  it("has lists of whole speeches apart, with a reference for each and something to gain", () => {
+    const read = (name: string): string[][] =>
+      readFileSync(join(lists, name), "utf8")
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.split(" ||| "));
+    for (const name of ["dev", "test"]) {
+      const references = new Map(read(`${name}.references`) as [string, string][]);
+      const entries = read(`${name}.nbest`) as [string, string, string][];
+      expect(new Set(entries.map(([id]) => id))).toEqual(new Set(references.keys()));
+      for (const [, text] of [...entries, ...references]) expect(text).toMatch(/^[a-z'.]+( [a-z'.]+)*$/);
+      // The recogniser's own order, every text once.
+      expect(new Set(entries.map(([id, text]) => `${id} ${text}`)).size).toBe(entries.length);
+      const firsts = new Map([...entries].reverse().map(([id, text]) => [id, text]));
+      const wrong = [...references].filter(([id, spoken]) => firsts.get(id) !== spoken);
+      const mendable = wrong.filter(([id, spoken]) =>
+        entries.some(([i, text]) => i === id && text === spoken),
+      );
+      expect(wrong.length).toBeGreaterThan(references.size / 4);
+      expect(mendable.length).toBeGreaterThan(references.size / 20);
+    }
+    const spoken = (name: string) => read(`${name}.references`).map(([, text]) => text);
+    expect(spoken("dev").filter((text) => spoken("test").includes(text))).toEqual([]);
+  });
+});
+
 describe.skipIf(missing !== undefined)(`the program of docs/library.md${reason}`, () => {
   let work = "";
   beforeAll(async () => {
