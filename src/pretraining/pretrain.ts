@@ -12,6 +12,7 @@ import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.j
 import { packageVersion } from "../package-root.js";
 import { combineSinks, type EventSink } from "../telemetry/event-sink.js";
 import { JsonlSink, truncateToStep } from "../telemetry/jsonl-sink.js";
+import type { RunEvent } from "../telemetry/run-event.js";
 import { TensorboardSink } from "../telemetry/tensorboard-sink.js";
 import type { PretrainResult } from "./pretrain-result.js";
 import {
@@ -91,7 +92,9 @@ async function trainWith(
   const fingerprints = fingerprintsOf(engine.info, data);
   const latest = await findLatestCheckpoint(hparams.model_dir);
   const outer = options.sinks ?? [];
-  const early: EventSink = combineSinks([...outer]);
+  // What is found out on the way to the first step is told after what the run is.
+  const found: RunEvent[] = [];
+  const early: EventSink = { emit: (event) => void found.push(event), close: async () => {} };
   for (const { code, message, hint } of setup.warnings) {
     // Settings alone cannot tell that build-dataset held documents back beside the records.
     if (code === "nothing_held_out" && data.heldOut !== undefined) continue;
@@ -123,6 +126,8 @@ async function trainWith(
       resumedFrom: latest?.path,
       step,
     });
+    const told = combineSinks([...outer]);
+    for (const event of found) told.emit(event);
     return await runTrainingLoop({
       engine,
       setup,
