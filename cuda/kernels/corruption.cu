@@ -1,14 +1,15 @@
-// Corrupting the input: which positions are masked, what replaces them, the fakes of the uniform generator. ELECTRA
-// (Clark et al. 2020), section 2.
+// Corrupting the input: which positions are masked, what replaces them, the fakes of the uniform generator.
+// ELECTRA (Clark et al. 2020), section 2.
 //
-// These kernels move a few bytes for each token (128 x 128 tokens: 0.2 MB) and cost a launch each; what matters is
-// that all draws equal the CPU's. A block takes one row of the batch: candidates, positions and the grouping of slots
-// stay in shared memory, and only the swaps of the draw without replacement are done one after the other. Slots and
-// tokens of a row are neighbours in their streams and rows keep their order, so grouping all slots by token is the
-// same as grouping each row's by position: no sort across rows, no counters in memory.
+// These kernels move a few bytes for each token (128 x 128 tokens: 0.2 MB) and cost a launch each; what
+// matters is that all draws equal the CPU's. A block takes one row of the batch: candidates, positions and
+// the grouping of slots stay in shared memory, and only the swaps of the draw without replacement are done
+// one after the other. Slots and tokens of a row are neighbours in their streams and rows keep their order,
+// so grouping all slots by token is the same as grouping each row's by position: no sort across rows, no
+// counters in memory.
 //
-// The device cannot throw: a row that the host should have refused (slots but no candidate, a given position outside
-// the row) takes its first position.
+// The device cannot throw: a row that the host should have refused (slots but no candidate, a given position
+// outside the row) takes its first position.
 
 #include <algorithm>
 
@@ -30,8 +31,9 @@ __device__ uint32_t draw_word(const StepScalars& scalars, RandomPurpose purpose,
 }
 
 /// The positions of a row that may be masked, in ascending order. Returns how many; all threads must call it.
-__device__ int32_t collect_candidates(const MaskTokens& p, const int32_t* ids, int32_t real, int32_t* candidates) {
-  ELECTRA_SHARED(int32_t, in_warp, kThreads / 32);
+__device__ int32_t collect_candidates(const MaskTokens& p, const int32_t* ids, int32_t real,
+                                      int32_t* candidates) {
+  ELECTRA_SHARED(int32_t, in_warp, (kThreads / 32));
   const int32_t thread = static_cast<int32_t>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   int32_t count = 0;
   for (int32_t start = 0; start < real; start += kThreads) {
@@ -80,10 +82,10 @@ __device__ void fill_beyond(const MaskTokens& p, int64_t thread, int64_t threads
     p.token_slots[t] = static_cast<int32_t>(slots);
 }
 
-// Slot j of a row draws word(row · N + j) and takes candidate uniform_index(word, count) of the row's candidates in
-// order of position. Without replacement the same words drive the first steps of a Fisher-Yates shuffle: slot j swaps
-// candidate j with candidate j + uniform_index(word, count − j) and takes what is then at j; slots beyond the number
-// of candidates, which cannot be distinct, fall back to an independent draw.
+// Slot j of a row draws word(row · N + j) and takes candidate uniform_index(word, count) of the row's
+// candidates in order of position. Without replacement the same words drive the first steps of a Fisher-Yates
+// shuffle: slot j swaps candidate j with candidate j + uniform_index(word, count − j) and takes what is then
+// at j; slots beyond the number of candidates, which cannot be distinct, fall back to an independent draw.
 __global__ void __launch_bounds__(kThreads) mask_tokens_kernel(MaskTokens p) {
   ELECTRA_DYNAMIC_SHARED(int32_t, memory);
   const int32_t b = static_cast<int32_t>(blockIdx.x), thread = static_cast<int32_t>(threadIdx.x);
@@ -91,7 +93,7 @@ __global__ void __launch_bounds__(kThreads) mask_tokens_kernel(MaskTokens p) {
     fill_beyond(p, int64_t{b - p.rows.batch} * kThreads + thread, kFillBlocks * kThreads);
     return;
   }
-  int32_t* candidates = memory;                 // [pitch]
+  int32_t* candidates = memory;                    // [pitch]
   int32_t* positions = candidates + p.rows.pitch;  // [N] of the slots
   int32_t* ordered = positions + p.slots_per_row;  // [N] the same, ascending; before that the swaps' partners
 
@@ -106,8 +108,8 @@ __global__ void __launch_bounds__(kThreads) mask_tokens_kernel(MaskTokens p) {
     return;
   }
 
-  const uint64_t coordinates = slot_coordinate(static_cast<uint32_t>(p.rows.global_row[b]),
-                                               static_cast<uint32_t>(p.slots_per_row), 0);
+  const uint64_t coordinates =
+      slot_coordinate(static_cast<uint32_t>(p.rows.global_row[b]), static_cast<uint32_t>(p.slots_per_row), 0);
   const int32_t locals = b * p.slots_per_row;
   if (p.given_positions != nullptr) {
     for (int32_t j = thread; j < count; j += kThreads) {
@@ -118,7 +120,8 @@ __global__ void __launch_bounds__(kThreads) mask_tokens_kernel(MaskTokens p) {
     const int32_t found = collect_candidates(p, ids, min(length, p.rows.valid[b]), candidates);
     const int32_t distinct = p.without_replacement ? min(count, found) : 0;
     for (int32_t j = thread; j < distinct; j += kThreads) {
-      const uint32_t word = draw_word(*p.scalars, RandomPurpose::kMaskPositions, coordinates + static_cast<uint32_t>(j));
+      const uint32_t word =
+          draw_word(*p.scalars, RandomPurpose::kMaskPositions, coordinates + static_cast<uint32_t>(j));
       ordered[j] = j + static_cast<int32_t>(uniform_index(word, static_cast<uint32_t>(found - j)));
     }
     __syncthreads();
@@ -132,7 +135,8 @@ __global__ void __launch_bounds__(kThreads) mask_tokens_kernel(MaskTokens p) {
     }
     __syncthreads();
     for (int32_t j = distinct + thread; j < count; j += kThreads) {
-      const uint32_t word = draw_word(*p.scalars, RandomPurpose::kMaskPositions, coordinates + static_cast<uint32_t>(j));
+      const uint32_t word =
+          draw_word(*p.scalars, RandomPurpose::kMaskPositions, coordinates + static_cast<uint32_t>(j));
       positions[j] = found > 0 ? candidates[uniform_index(word, static_cast<uint32_t>(found))] : 0;
     }
   }
@@ -144,7 +148,8 @@ __global__ void __launch_bounds__(kThreads) mask_tokens_kernel(MaskTokens p) {
     const float u = p.given_replace_uniform != nullptr
                         ? p.given_replace_uniform[locals + j]
                         : uniform_open(draw_word(*p.scalars, RandomPurpose::kMaskReplacement, coordinate));
-    // Position 0 is never written (scatter_update of the reference). Slots that share a position write the same id.
+    // Position 0 is never written (scatter_update of the reference). Slots that share a position write the
+    // same id.
     if (u < p.mask_probability && position != 0) p.masked_ids[first + position] = p.mask_id;
     p.slot_token[s] = first + position;
     p.slot_target[s] = ids[position];
@@ -203,8 +208,8 @@ __global__ void __launch_bounds__(kThreads) replace_tokens_kernel(ReplaceTokens 
   }
 }
 
-// Drawn, not injected: id = uniform_index(word, V) with the word of the slot's coordinate. disallow_correct draws from
-// the V − 1 other ids, which is the same distribution as lowering the target's logit by 1000.
+// Drawn, not injected: id = uniform_index(word, V) with the word of the slot's coordinate. disallow_correct
+// draws from the V − 1 other ids, which is the same distribution as lowering the target's logit by 1000.
 __global__ void __launch_bounds__(kSampleThreads) sample_uniform_kernel(SampleUniform p) {
   const int64_t s = static_cast<int64_t>(blockIdx.x) * kSampleThreads + threadIdx.x;
   if (s >= p.slots.capacity) return;
@@ -249,22 +254,24 @@ __global__ void __launch_bounds__(kSampleThreads) sample_given_kernel(SampleUnif
 size_t corruption_workspace(const Capacity&) { return 0; }
 
 void CudaOperators::mask_tokens(const MaskTokens& p) {
-  ELECTRA_CHECK_SHAPE(p.slots.capacity == 0 || (p.given_positions != nullptr && p.given_replace_uniform != nullptr) ||
+  ELECTRA_CHECK_SHAPE(p.slots.capacity == 0 ||
+                          (p.given_positions != nullptr && p.given_replace_uniform != nullptr) ||
                           p.scalars != nullptr,
                       "mask_tokens: drawing needs the step's scalars");
   ELECTRA_CHECK_SHAPE(p.token_slots == nullptr || p.slot_order != nullptr || p.slots.capacity == 0,
                       "mask_tokens: slots grouped by token need a place for their order");
-  const size_t shared = (static_cast<size_t>(p.rows.pitch) + 2 * static_cast<size_t>(p.slots_per_row)) * sizeof(int32_t);
+  const size_t shared =
+      (static_cast<size_t>(p.rows.pitch) + 2 * static_cast<size_t>(p.slots_per_row)) * sizeof(int32_t);
   ELECTRA_CHECK_SHAPE(shared <= size_t{96} << 10,
-                      "mask_tokens: rows of %d tokens with %d slots do not fit in a block's memory", p.rows.pitch,
-                      p.slots_per_row);
-  launch("mask_tokens", mask_tokens_kernel, static_cast<unsigned>(p.rows.batch + kFillBlocks), kThreads, shared,
-         stream(), p);
+                      "mask_tokens: rows of %d tokens with %d slots do not fit in a block's memory",
+                      p.rows.pitch, p.slots_per_row);
+  launch("mask_tokens", mask_tokens_kernel, static_cast<unsigned>(p.rows.batch + kFillBlocks), kThreads,
+         shared, stream(), p);
 }
 
 void CudaOperators::replace_tokens(const ReplaceTokens& p) {
-  launch("replace_tokens", replace_tokens_kernel, static_cast<unsigned>(p.rows.batch + kFillBlocks), kThreads, 0,
-         stream(), p);
+  launch("replace_tokens", replace_tokens_kernel, static_cast<unsigned>(p.rows.batch + kFillBlocks), kThreads,
+         0, stream(), p);
 }
 
 void CudaOperators::sample_uniform(const SampleUniform& p) {
@@ -276,8 +283,8 @@ void CudaOperators::sample_uniform(const SampleUniform& p) {
   ELECTRA_CHECK_SHAPE(!p.disallow_correct || p.slot_target != nullptr,
                       "sample_uniform: disallow_correct needs the slots' targets");
   if (p.given_uniform != nullptr)
-    launch("sample_given", sample_given_kernel, static_cast<unsigned>(p.slots.capacity), kSampleThreads, 0, stream(),
-           p);
+    launch("sample_given", sample_given_kernel, static_cast<unsigned>(p.slots.capacity), kSampleThreads, 0,
+           stream(), p);
   else
     launch("sample_uniform", sample_uniform_kernel,
            static_cast<unsigned>(ceil_div(p.slots.capacity, kSampleThreads)), kSampleThreads, 0, stream(), p);

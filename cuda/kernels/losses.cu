@@ -1,9 +1,11 @@
-// Losses of the heads other than the language model. They are small beside the network (16,384 tokens: 0.3 MB), so
-// every row is computed in double and rounded once, as on the CPU; a launch costs more than the arithmetic.
+// Losses of the heads other than the language model. They are small beside the network (16,384 tokens: 0.3
+// MB), so every row is computed in double and rounded once, as on the CPU; a launch costs more than the
+// arithmetic.
 //
-// A thread takes one row, a block a fixed stretch of 256. Sums: each block adds its rows in a fixed tree, a second
-// kernel of one warp for each sum adds the blocks. Where one block does (any fine-tuning batch) it adds to the result
-// itself. Whether it does follows from the capacity, so a shape always gives the same bits.
+// A thread takes one row, a block a fixed stretch of 256. Sums: each block adds its rows in a fixed tree, a
+// second kernel of one warp for each sum adds the blocks. Where one block does (any fine-tuning batch) it
+// adds to the result itself. Whether it does follows from the capacity, so a shape always gives the same
+// bits.
 
 #include <algorithm>
 #include <cmath>
@@ -77,7 +79,8 @@ __global__ void __launch_bounds__(kRows) binary_cross_entropy_kernel(BinaryCross
   if (p.sums == nullptr) return;
   double* result = static_cast<double*>(static_cast<void*>(p.sums));
 #pragma unroll
-  for (int i = 0; i < kBinarySums; ++i) leave_sum(block_sum<kRows>(part[i]), i, kBinarySums, partials, result);
+  for (int i = 0; i < kBinarySums; ++i)
+    leave_sum(block_sum<kRows>(part[i]), i, kBinarySums, partials, result);
 }
 
 template <typename T>
@@ -88,7 +91,8 @@ __global__ void __launch_bounds__(kRows) class_cross_entropy_kernel(ClassCrossEn
   if (r < p.rows.capacity) {
     const bool counts = r < actual_of(p.rows);
     const T* z = static_cast<const T*>(p.logits.data) + r * p.logits.stride;
-    T* dz = p.d_logits.data != nullptr ? static_cast<T*>(p.d_logits.data) + r * p.d_logits.stride : nullptr;  // may be z
+    T* dz = p.d_logits.data != nullptr ? static_cast<T*>(p.d_logits.data) + r * p.d_logits.stride
+                                       : nullptr;  // may be z
     double top = 0, log_sum = 0;
     if (counts) {
       top = to_float(z[0]);
@@ -109,7 +113,8 @@ __global__ void __launch_bounds__(kRows) class_cross_entropy_kernel(ClassCrossEn
         part = w * loss;
         const double factor = w * scale_of(p.scale);
         for (int64_t c = 0; dz != nullptr && c < classes; ++c)
-          dz[c] = from_float<T>(static_cast<float>(factor * (exp(to_float(z[c]) - log_sum) - (c == label ? 1.0 : 0.0))));
+          dz[c] = from_float<T>(
+              static_cast<float>(factor * (exp(to_float(z[c]) - log_sum) - (c == label ? 1.0 : 0.0))));
       } else {
         for (int64_t c = 0; dz != nullptr && c < classes; ++c) dz[c] = from_float<T>(0.0f);
       }
@@ -179,9 +184,10 @@ size_t losses_workspace(const Capacity& capacity) {
 
 void CudaOperators::binary_cross_entropy(const BinaryCrossEntropy& p) {
   double* partials = static_cast<double*>(workspace(partial_bytes(p.tokens.capacity, kBinarySums)));
-  launch("binary_cross_entropy", binary_cross_entropy_kernel, blocks_for(p.tokens.capacity), kRows, 0, stream(), p,
-         partials);
-  add_partials(partials, p.tokens.capacity, kBinarySums, static_cast<double*>(static_cast<void*>(p.sums)), stream());
+  launch("binary_cross_entropy", binary_cross_entropy_kernel, blocks_for(p.tokens.capacity), kRows, 0,
+         stream(), p, partials);
+  add_partials(partials, p.tokens.capacity, kBinarySums, static_cast<double*>(static_cast<void*>(p.sums)),
+               stream());
 }
 
 void CudaOperators::class_cross_entropy(const ClassCrossEntropy& p) {
@@ -194,26 +200,28 @@ void CudaOperators::class_cross_entropy(const ClassCrossEntropy& p) {
   ClassCrossEntropy call = p;
   if (p.labels == nullptr) call.loss_sum = nullptr;
   with_type(p.logits.dtype, [&](auto type) {
-    launch("class_cross_entropy", class_cross_entropy_kernel<decltype(type)>, blocks_for(rows), kRows, 0, stream(), call,
-           partials);
+    launch("class_cross_entropy", class_cross_entropy_kernel<decltype(type)>, blocks_for(rows), kRows, 0,
+           stream(), call, partials);
   });
   add_partials(partials, rows, 1, call.loss_sum, stream());
 }
 
 void CudaOperators::mean_squared_error(const MeanSquaredError& p) {
   double* partials = static_cast<double*>(workspace(partial_bytes(p.rows.capacity, 1)));
-  launch("mean_squared_error", mean_squared_error_kernel, blocks_for(p.rows.capacity), kRows, 0, stream(), p, partials);
+  launch("mean_squared_error", mean_squared_error_kernel, blocks_for(p.rows.capacity), kRows, 0, stream(), p,
+         partials);
   add_partials(partials, p.rows.capacity, 1, p.loss_sum, stream());
 }
 
 void CudaOperators::multi_label_cross_entropy(const MultiLabelCrossEntropy& p) {
   const int64_t rows = p.rows.capacity, classes = p.logits.cols;
   check_matrix(p.logits, rows, classes, p.logits.dtype, "multi_label_cross_entropy", "logits");
-  if (p.d_logits) check_matrix(p.d_logits, rows, classes, p.logits.dtype, "multi_label_cross_entropy", "d_logits");
+  if (p.d_logits)
+    check_matrix(p.d_logits, rows, classes, p.logits.dtype, "multi_label_cross_entropy", "d_logits");
   double* partials = static_cast<double*>(workspace(partial_bytes(rows, 1)));
   with_type(p.logits.dtype, [&](auto type) {
-    launch("multi_label_cross_entropy", multi_label_kernel<decltype(type)>, blocks_for(rows), kRows, 0, stream(), p,
-           partials);
+    launch("multi_label_cross_entropy", multi_label_kernel<decltype(type)>, blocks_for(rows), kRows, 0,
+           stream(), p, partials);
   });
   add_partials(partials, rows, 1, p.loss_sum, stream());
 }

@@ -1,12 +1,13 @@
-// Operations over the tokens of each row of the batch: the span heads of question answering, where a row holds one
-// score for each of its (up to 512) tokens.
+// Operations over the tokens of each row of the batch: the span heads of question answering, where a row
+// holds one score for each of its (up to 512) tokens.
 //
-// Scores: a block of 128 threads takes one row, so that a row's maximum, sum and choice never leave it; scores are read
-// two or three times, from the first-level cache after the first. Everything is computed in double and rounded once, as
-// on the CPU: 32 rows of 512 tokens are 64 KB, and a launch costs more than the arithmetic.
-// Vectors [T, h]: the weighted sum gives a block one row and a stretch of columns, its warps share the row's tokens and
-// their sums are added in order; what goes token by token (its gradient, broadcasting) gives a warp one token. All read
-// and write 16 bytes at a time where rows are aligned. Traffic is that of the operands, each once.
+// Scores: a block of 128 threads takes one row, so that a row's maximum, sum and choice never leave it;
+// scores are read two or three times, from the first-level cache after the first. Everything is computed in
+// double and rounded once, as on the CPU: 32 rows of 512 tokens are 64 KB, and a launch costs more than the
+// arithmetic. Vectors [T, h]: the weighted sum gives a block one row and a stretch of columns, its warps
+// share the row's tokens and their sums are added in order; what goes token by token (its gradient,
+// broadcasting) gives a warp one token. All read and write 16 bytes at a time where rows are aligned. Traffic
+// is that of the operands, each once.
 
 #include <algorithm>
 #include <cmath>
@@ -96,9 +97,10 @@ __global__ void __launch_bounds__(kThreads) ragged_softmax_backward_kernel(Ragge
   }
 }
 
-// A row of weight 0, or without tokens, has loss 0 and no gradient; its target is not looked at. A target outside its
-// row shows in the loss.
-__global__ void __launch_bounds__(kThreads) ragged_cross_entropy_kernel(RaggedCrossEntropy p, double* losses) {
+// A row of weight 0, or without tokens, has loss 0 and no gradient; its target is not looked at. A target
+// outside its row shows in the loss.
+__global__ void __launch_bounds__(kThreads)
+    ragged_cross_entropy_kernel(RaggedCrossEntropy p, double* losses) {
   const int64_t b = blockIdx.x;
   const bool add = p.into == Into::kAdd;
   if (b >= p.rows.batch) {
@@ -128,22 +130,24 @@ __global__ void __launch_bounds__(kThreads) ragged_cross_entropy_kernel(RaggedCr
   __syncthreads();  // d_scores may be scores, and the target's was looked up
   const double factor = p.scale != nullptr ? w * *p.scale : w;
   for (int64_t t = span.first + threadIdx.x; t < span.last; t += kThreads) {
-    const float gradient = static_cast<float>(factor * (exp(scores(t) - log_sum) - (t == target ? 1.0 : 0.0)));
+    const float gradient =
+        static_cast<float>(factor * (exp(scores(t) - log_sum) - (t == target ? 1.0 : 0.0)));
     float& place = p.d_scores[t * p.stride];
     place = add ? place + gradient : gradient;
   }
 }
 
 /// Adds up the rows' losses, by one block.
-__global__ void __launch_bounds__(kThreads) add_losses_kernel(const double* losses, int32_t batch, double* loss_sum) {
+__global__ void __launch_bounds__(kThreads)
+    add_losses_kernel(const double* losses, int32_t batch, double* loss_sum) {
   double total = 0;
   for (int32_t b = static_cast<int32_t>(threadIdx.x); b < batch; b += kThreads) total += losses[b];
   total = block_sum<kThreads>(total);
   if (threadIdx.x == 0) *loss_sum += total;
 }
 
-/// Ranks of a row's scores are all different, so the next best is the best one below the last: nothing is marked or
-/// moved. A thread looks through its tokens again only when one of them was chosen.
+/// Ranks of a row's scores are all different, so the next best is the best one below the last: nothing is
+/// marked or moved. A thread looks through its tokens again only when one of them was chosen.
 __global__ void __launch_bounds__(kThreads) ragged_top_k_kernel(RaggedTopK p) {
   const int64_t b = blockIdx.x;
   const Span span = row_span(p.rows, b);
@@ -172,7 +176,7 @@ __global__ void __launch_bounds__(kThreads) ragged_top_k_kernel(RaggedTopK p) {
 
 template <typename T, int N>
 __global__ void __launch_bounds__(32 * kWarps) ragged_weighted_sum_kernel(RaggedWeightedSum p) {
-  ELECTRA_SHARED(float, sums, kWarps * 32 * N);
+  ELECTRA_SHARED(float, sums, (kWarps * 32 * N));
   const int64_t b = blockIdx.y, columns = p.y.cols, start = static_cast<int64_t>(blockIdx.x) * 32 * N;
   const int64_t column = start + threadIdx.x * N;
   const Span span = row_span(p.rows, b);
@@ -193,7 +197,8 @@ __global__ void __launch_bounds__(32 * kWarps) ragged_weighted_sum_kernel(Ragged
   for (int j = 0; j < N; ++j) sums[(threadIdx.y * 32 + threadIdx.x) * N + j] = total[j];
   __syncthreads();
   T* y = static_cast<T*>(p.y.data) + b * p.y.stride;
-  for (int c = static_cast<int>(threadIdx.y * 32 + threadIdx.x); c < 32 * N && start + c < columns; c += 32 * kWarps) {
+  for (int c = static_cast<int>(threadIdx.y * 32 + threadIdx.x); c < 32 * N && start + c < columns;
+       c += 32 * kWarps) {
     float sum = sums[c];
 #pragma unroll
     for (int w = 1; w < kWarps; ++w) sum += sums[w * 32 * N + c];
@@ -203,7 +208,8 @@ __global__ void __launch_bounds__(32 * kWarps) ragged_weighted_sum_kernel(Ragged
 
 /// d_weights[t] = dy[row] · x[t]; dx[t] (+)= w[t] · dy[row]: a warp for each token.
 template <typename T, int N>
-__global__ void __launch_bounds__(32 * kWarps) ragged_weighted_sum_backward_kernel(RaggedWeightedSumBackward p) {
+__global__ void __launch_bounds__(32 * kWarps)
+    ragged_weighted_sum_backward_kernel(RaggedWeightedSumBackward p) {
   const int64_t t = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.y;
   if (t >= p.rows.tokens.capacity) return;  // whole warps
   const bool add = p.into == Into::kAdd, counts = t < actual_of(p.rows.tokens);
@@ -264,7 +270,9 @@ __global__ void __launch_bounds__(32 * kWarps) broadcast_rows_kernel(BroadcastRo
 // ---------------------------------------------------------------------------------------------------------------------
 
 unsigned row_blocks(const Rows& rows) { return static_cast<unsigned>(rows.batch + kFillBlocks); }
-unsigned token_blocks(const Rows& rows) { return static_cast<unsigned>(ceil_div(rows.tokens.capacity, kWarps)); }
+unsigned token_blocks(const Rows& rows) {
+  return static_cast<unsigned>(ceil_div(rows.tokens.capacity, kWarps));
+}
 
 /// Calls body(T{}, integral_constant<int, N>{}): the type of activations, and 16 bytes of it or one element.
 template <typename Body>
@@ -292,20 +300,24 @@ void CudaOperators::ragged_softmax(const RaggedSoftmax& p) {
 }
 
 void CudaOperators::ragged_softmax_backward(const RaggedSoftmaxBackward& p) {
-  launch("ragged_softmax_backward", ragged_softmax_backward_kernel, row_blocks(p.rows), kThreads, 0, stream(), p);
+  launch("ragged_softmax_backward", ragged_softmax_backward_kernel, row_blocks(p.rows), kThreads, 0, stream(),
+         p);
 }
 
 void CudaOperators::ragged_cross_entropy(const RaggedCrossEntropy& p) {
   double* losses = static_cast<double*>(workspace(static_cast<size_t>(p.rows.batch) * sizeof(double)));
-  launch("ragged_cross_entropy", ragged_cross_entropy_kernel, row_blocks(p.rows), kThreads, 0, stream(), p, losses);
+  launch("ragged_cross_entropy", ragged_cross_entropy_kernel, row_blocks(p.rows), kThreads, 0, stream(), p,
+         losses);
   if (p.loss_sum != nullptr)
-    launch("ragged_add_losses", add_losses_kernel, 1, kThreads, 0, stream(), losses, p.rows.batch, p.loss_sum);
+    launch("ragged_add_losses", add_losses_kernel, 1, kThreads, 0, stream(), losses, p.rows.batch,
+           p.loss_sum);
 }
 
 void CudaOperators::ragged_top_k(const RaggedTopK& p) {
   ELECTRA_CHECK_SHAPE(p.k >= 0, "ragged_top_k: k is %d", p.k);
   if (p.k > 0)
-    launch("ragged_top_k", ragged_top_k_kernel, static_cast<unsigned>(p.rows.batch), kThreads, 0, stream(), p);
+    launch("ragged_top_k", ragged_top_k_kernel, static_cast<unsigned>(p.rows.batch), kThreads, 0, stream(),
+           p);
 }
 
 void CudaOperators::ragged_weighted_sum(const RaggedWeightedSum& p) {
@@ -315,15 +327,16 @@ void CudaOperators::ragged_weighted_sum(const RaggedWeightedSum& p) {
   with_vectors(compute(), {p.x}, [&](auto type, auto vector) {
     constexpr int N = decltype(vector)::value;
     const dim3 grid(static_cast<unsigned>(ceil_div(columns, 32 * N)), static_cast<unsigned>(p.rows.batch));
-    launch("ragged_weighted_sum", ragged_weighted_sum_kernel<decltype(type), N>, grid, dim3(32, kWarps), 0, stream(),
-           p);
+    launch("ragged_weighted_sum", ragged_weighted_sum_kernel<decltype(type), N>, grid, dim3(32, kWarps), 0,
+           stream(), p);
   });
 }
 
 void CudaOperators::ragged_weighted_sum_backward(const RaggedWeightedSumBackward& p) {
   const int64_t columns = p.dy.cols, tokens = p.rows.tokens.capacity;
   check_matrix(p.dy, p.rows.batch, columns, compute(), "ragged_weighted_sum_backward", "dy");
-  if (p.d_weights != nullptr) check_matrix(p.x, tokens, columns, compute(), "ragged_weighted_sum_backward", "x");
+  if (p.d_weights != nullptr)
+    check_matrix(p.x, tokens, columns, compute(), "ragged_weighted_sum_backward", "x");
   if (p.dx) check_matrix(p.dx, tokens, columns, compute(), "ragged_weighted_sum_backward", "dx");
   with_vectors(compute(), {p.dy, p.d_weights != nullptr ? p.x : Tensor{}, p.dx}, [&](auto type, auto vector) {
     launch("ragged_weighted_sum_backward",
@@ -336,8 +349,8 @@ void CudaOperators::broadcast_rows(const BroadcastRows& p) {
   check_matrix(p.v, p.rows.batch, p.v.cols, compute(), "broadcast_rows", "v");
   check_matrix(p.y, p.rows.tokens.capacity, p.v.cols, compute(), "broadcast_rows", "y");
   with_vectors(compute(), {p.v, p.y}, [&](auto type, auto vector) {
-    launch("broadcast_rows", broadcast_rows_kernel<decltype(type), decltype(vector)::value>, token_blocks(p.rows),
-           dim3(32, kWarps), 0, stream(), p);
+    launch("broadcast_rows", broadcast_rows_kernel<decltype(type), decltype(vector)::value>,
+           token_blocks(p.rows), dim3(32, kWarps), 0, stream(), p);
   });
 }
 

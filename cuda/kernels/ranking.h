@@ -1,12 +1,14 @@
 #pragma once
-// Which of many is the best: a value and its index as one integer, so that one comparison decides and the lowest
-// index wins a tie whatever the order of comparisons. And the noise that the best of a draw is taken with.
+// Which of many is the best: a value and its index as one integer, so that one comparison decides and the
+// lowest index wins a tie whatever the order of comparisons. And the noise that the best of a draw is taken
+// with.
 
 #include "../platform/platform.h"
 
 namespace electra::cuda {
 
-/// Larger for the larger value, and for the lower index among equal values. 0 is below everything that this makes.
+/// Larger for the larger value, and for the lower index among equal values. 0 is below everything that this
+/// makes.
 __device__ __forceinline__ unsigned long long ranked(float value, int32_t index) {
   const unsigned bits = __float_as_uint(value + 0.0f);  // −0 becomes 0: they are equal
   const unsigned ordered = (bits >> 31) != 0 ? ~bits : bits | 0x80000000u;
