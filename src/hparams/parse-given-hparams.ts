@@ -1,96 +1,31 @@
 import type { z } from "zod";
-import { ElectraError } from "../errors.js";
-import { hparamInfo } from "./hparam-field.js";
-import { modelOverridesSchema } from "./model-overrides-schema.js";
-import { nearestNames } from "./nearest-names.js";
-import { pretrainingHparamNames, pretrainingSchema } from "./pretraining-schema.js";
+import { checkGivenHparams, type HparamFamily } from "./check-given-hparams.js";
+import { pretrainingSchema } from "./pretraining-schema.js";
 
-/** Names that people try and that are no hparams, with what to do instead. */
-const notHparams: Readonly<Record<string, string>> = {
-  model_name: "Give it on the command line: --model-name <name>.",
-  data_dir: "Give it on the command line: --data-dir <folder>.",
-  max_predictions_per_seq:
-    "It follows from the others, as int((mask_prob + 0.005) * max_seq_length); set mask_prob or max_seq_length.",
-  preset: "Give it on the command line: --preset google|fixed.",
+const pretraining: HparamFamily<typeof pretrainingSchema> = {
+  schema: pretrainingSchema,
+  command: "pretrain",
+  notHparams: {
+    model_name: "Give it on the command line: --model-name <name>.",
+    data_dir: "Give it on the command line: --data-dir <folder>.",
+    max_predictions_per_seq:
+      "It follows from the others, as int((mask_prob + 0.005) * max_seq_length); set mask_prob or max_seq_length.",
+    preset: "Give it on the command line: --preset google|fixed.",
+  },
 };
 
 /** Values a person gave, checked and converted, and only those. */
 export type GivenPretrainingHparams = Partial<z.output<typeof pretrainingSchema>>;
 
 /**
- * Checks names and types of given hparams against the schema.
+ * Checks names and types of given hparams of pre-training.
  *
  * @param place where they stood, for messages: `--hparams` or a path
- * @throws ElectraError, exit code 2: `ERR_ELECTRA_UNKNOWN_HPARAM`, with the nearest known name, or
- *   `ERR_ELECTRA_BAD_HPARAM`, with the value and what it must be
+ * @throws ElectraError as {@link checkGivenHparams}
  */
 export function parseGivenHparams(
   hparams: Readonly<Record<string, unknown>>,
   place: string,
 ): GivenPretrainingHparams {
-  const parsed = pretrainingSchema.safeParse(hparams);
-  if (!parsed.success) throw explain(parsed.error.issues, hparams, place);
-  const given = Object.entries(parsed.data).filter(([name]) => hparams[name] !== undefined);
-  return Object.fromEntries(given) as GivenPretrainingHparams;
-}
-
-function explain(
-  issues: readonly z.core.$ZodIssue[],
-  hparams: Readonly<Record<string, unknown>>,
-  place: string,
-): ElectraError {
-  // A misspelt name first: it is often the reason for the rest.
-  const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
-  if (unknown !== undefined) {
-    return unknownName(unknown.keys[0] ?? "", unknown.path.length > 0, place);
-  }
-  const wrong = issues.map((issue) => describeWrongValue(issue.path, hparams));
-  return new ElectraError(
-    "ERR_ELECTRA_BAD_HPARAM",
-    wrong.length === 1
-      ? `In ${place}: ${wrong[0]}.`
-      : `In ${place}:${wrong.map((line) => `\n  ${line}`).join("")}`,
-    {
-      hint: "JSON numbers stand without quotes, text in double quotes, and true, false and null in lower case.",
-      exitCode: 2,
-    },
-  );
-}
-
-function unknownName(name: string, inOverrides: boolean, place: string): ElectraError {
-  const overrideNames = Object.keys(modelOverridesSchema.shape);
-  const known: readonly string[] = inOverrides ? overrideNames : pretrainingHparamNames;
-  const where = inOverrides ? `model_hparam_overrides of ${place}` : place;
-  const nearest = nearestNames(name, known);
-  const elsewhere: readonly string[] = inOverrides ? pretrainingHparamNames : overrideNames;
-  let hint = "List all hparams with: electra-native pretrain --help";
-  const refused = inOverrides || !Object.hasOwn(notHparams, name) ? undefined : notHparams[name];
-  if (refused !== undefined) hint = refused;
-  else if (elsewhere.includes(name)) {
-    hint = inOverrides
-      ? `"${name}" is an hparam of its own: write it beside model_hparam_overrides.`
-      : `Write it inside model_hparam_overrides: {"model_hparam_overrides": {"${name}": …}}.`;
-  } else if (nearest.length > 0) hint = `Did you mean ${nearest.map((n) => `"${n}"`).join(" or ")}?`;
-  return new ElectraError("ERR_ELECTRA_UNKNOWN_HPARAM", `Unknown hparam "${name}" in ${where}.`, {
-    hint,
-    exitCode: 2,
-  });
-}
-
-function describeWrongValue(
-  path: readonly PropertyKey[],
-  hparams: Readonly<Record<string, unknown>>,
-): string {
-  const names = path.map(String);
-  let value: unknown = hparams;
-  for (const name of names) value = (value as Readonly<Record<string, unknown>> | undefined)?.[name];
-  return `"${names.join(".")}" must be ${expectation(names)}, not ${JSON.stringify(value) ?? String(value)}`;
-}
-
-function expectation(names: readonly string[]): string {
-  const [name = "", inner] = names;
-  const shape: Readonly<Record<string, z.ZodType>> =
-    inner === undefined ? pretrainingSchema.shape : modelOverridesSchema.shape;
-  const field = shape[inner ?? name];
-  return (field && hparamInfo.get(field)?.expects) ?? "of another type";
+  return checkGivenHparams(hparams, place, pretraining);
 }

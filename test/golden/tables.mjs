@@ -30,6 +30,7 @@ export const checks = [
   { name: "tables/generator_configs", run: checkConfigurations },
   { name: "tables/max_predictions", run: checkMaxPredictions },
   { name: "tables/masking", run: checkMasking },
+  { name: "tables/finetune_defaults", run: checkFinetuneDefaults },
   { name: "tables/pretrain_variables", run: checkPretrainVariables },
   ...variants.map((variant) => ({
     name: `variables/${variant}`,
@@ -362,4 +363,33 @@ async function checkEvaluation(goldenDir) {
     }
   }
   return `${Object.keys(expected).length} metrics, max rel ${worst.toExponential(1)}`;
+}
+
+async function checkFinetuneDefaults(goldenDir) {
+  const { finetuningSteps, paddedExampleCount, resolveFinetuningHparams } = await load(
+    "hparams/finetuning-hparams.js",
+  );
+  const { columns, rows, train_steps: steps } = await readJson(goldenDir, "tables/finetune_defaults.json");
+  assert.ok(rows.length > 0 && steps.rows.length > 0, "the fixture is empty");
+  const record = (names, row) => Object.fromEntries(names.map((name, i) => [name, row[i]]));
+  for (const row of rows) {
+    const { model_size, task, ...expected } = record(columns, row);
+    const { hparams } = resolveFinetuningHparams({
+      dataDir: "d",
+      modelName: "m",
+      hparams: { model_size, task_names: task.split(",") },
+    });
+    for (const [name, value] of Object.entries(expected)) {
+      assert.equal(hparams[name], value, `${model_size} ${task} ${name}`);
+    }
+  }
+  for (const row of steps.rows) {
+    const expected = record(steps.columns, row);
+    const padded = paddedExampleCount(expected.examples, expected.batch_size);
+    assert.equal(padded, expected.examples_with_padding, `${expected.examples} examples with padding`);
+    const settings = { train_batch_size: expected.batch_size, num_train_epochs: expected.epochs };
+    const got = finetuningSteps(expected.examples, settings);
+    assert.equal(got, expected.steps, `steps for ${expected.examples} examples`);
+  }
+  return `${rows.length} configurations of ${columns.length - 2} values, ${steps.rows.length} lengths of training`;
 }
