@@ -77,13 +77,14 @@ def _golden(precision):
     return check
 
 
-def _agreement(model, precision, steps, free_steps):
+def _agreement(model, precision, steps, free_steps, rate="2e-4"):
     def check(context):
         resources = context.resources
         script = os.path.join(resources.root, "scripts", "compare-devices.mjs")
         file = os.path.join(resources.work, f"agreement-{model}-{precision}.json")
         arguments = [resources.node, script, "--device", resources.device, "--precision", precision]
-        arguments += ["--model", model, "--steps", str(steps), "--free-steps", str(free_steps), "--json", file]
+        arguments += ["--model", model, "--steps", str(steps), "--free-steps", str(free_steps)]
+        arguments += ["--learning-rate", rate, "--json", file]
         result = context.run(f"agreement {model} {precision}", arguments)
         outcome = counted([result], "agreement")
         if os.path.exists(file):
@@ -183,7 +184,8 @@ def correctness_checks(resources):
     on_gpu = not resources.emulated
     # The emulator is slow: there, one family of operators stands for all.
     some = ("activation",) if resources.emulated else ()
-    steps = (5, 3) if resources.emulated else (50, 20)
+    # So few steps move the weights only at a higher rate.
+    steps = (5, 3, "1e-3") if resources.emulated else (50, 20)
     node = ("node", "package", "addon")
     checks = [
         Check("products, cuBLASLt", 40, 5, _products(False), ("tests",)),

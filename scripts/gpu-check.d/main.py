@@ -37,7 +37,7 @@ def parse():
     parser.add_argument("--work", default=os.path.join(ROOT, "build", "gpu-check"), help="folder for working files")
     parser.add_argument("--device", default="cuda:0", help="cuda:N, or emulated, to try this script without a GPU")
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds that each stage may take (default: 460)")
-    parser.add_argument("--only", default="", help="only checks whose names contain this")
+    parser.add_argument("--only", default="", help="only checks whose names contain one of these, with commas")
     parser.add_argument("--programs", help="folder of test programs that are built already")
     parser.add_argument("--list", action="store_true", help="list the checks and end")
     options = parser.parse_args()
@@ -168,7 +168,7 @@ def main():
                 perform(first, resources, report, stage, deadline, resources.logs)
                 prepared = True
             for check in makers[stage](resources):
-                if options.only.lower() in check.name.lower():
+                if any(text in check.name.lower() for text in options.only.lower().split(",")):
                     perform(check, resources, report, stage, deadline, resources.logs)
             report.end_stage(stage)
     except Interrupted as reason:

@@ -118,7 +118,7 @@ class Resources:
             result["ELECTRA_CUBLASLT"] = self.cublaslt
         if self.package:
             result["ELECTRA_DIST"] = os.path.join(self.package, "dist")
-        if self.emulated:
+        if self.emulated and "ELECTRA_CUDA_EMULATED_LIBRARY" not in os.environ:
             # Tests alone use it, so no package carries it.
             library = os.path.join(self.root, "build", "emulated", "electra_cuda_emulated.so")
             result["ELECTRA_CUDA_EMULATED_LIBRARY"] = library

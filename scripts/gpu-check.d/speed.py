@@ -68,9 +68,11 @@ class Speed:
 
     # ---------------------------------------------------------------------------------------------------------- steps
 
-    def step(self, context, size, rows, length, precision, graphs, steps, timeout=120):
+    def step(self, context, size, rows, length, precision, graphs, steps, timeout=240):
         """Seconds of our step and what else `bench step` says. Raises StepFailure."""
         resources = self.resources
+        if context.left < 2:
+            raise StepFailure("no time was left")
         command = resources.cli("bench", "step", "--json", "--device", resources.device, "--precision", precision)
         command += ["--model-size", size, "--batch-size", str(rows), "--max-seq-length", str(length)]
         command += ["--steps", str(steps)]
@@ -110,8 +112,9 @@ class Speed:
     def small(self, context):
         rows, length, steps = (2, 16, 1) if self.resources.emulated else (128, 128, 60)
         found, table, failures = {}, [], []
-        for precision in ("bf16", "f32"):
-            for graphs in (True, False):
+        # One step of twelve layers is all that the emulator has time for.
+        for precision in ("f32",) if self.resources.emulated else ("bf16", "f32"):
+            for graphs in (True,) if self.resources.emulated else (True, False):
                 try:
                     result = self.step(context, "small", rows, length, precision, graphs, steps)
                 except StepFailure as failure:
@@ -246,7 +249,9 @@ class Speed:
             return Outcome("skip", "no peer finished a round", numbers, notes, [table]), ratios
         fastest = min(others, key=others.get)
         summary = f"ours {statistics.median(times['ours']):.2f} ms; {fastest} takes {others[fastest]:.2f} times as long"
-        slower = [f"{fastest} is faster than ours: {others[fastest]:.2f}"] if others[fastest] < 1 else []
+        # An emulator's speed is nobody's business.
+        lost = others[fastest] < 1 and not self.resources.emulated
+        slower = [f"{fastest} is faster than ours: {others[fastest]:.2f}"] if lost else []
         return Outcome("fail" if slower else "pass", summary, numbers, slower + notes, [table]), ratios
 
     def small_peers(self, context):
@@ -261,10 +266,12 @@ class Speed:
                 ("small", rows, length, "compiled", "bf16", True),
             ]
 
-        def ours():
-            return self.step(context, "small", rows, length, "bf16", True, steps)
+        precision = "f32" if self.resources.emulated else "bf16"
 
-        title = f"ELECTRA-Small {rows} x {length}, bf16, in alternation"
+        def ours():
+            return self.step(context, "small", rows, length, precision, True, steps)
+
+        title = f"ELECTRA-Small {rows} x {length}, {precision}, in alternation"
         outcome, ratios = self._compare(context, title, ours, variants, 1 if self.resources.emulated else 3, steps)
         compiled = {label: ratio for label, ratio in ratios.items() if "compiled" in label}
         if compiled and ", bf16" in min(compiled, key=compiled.get):
@@ -357,8 +364,8 @@ def speed_checks(resources):
     node = ("node", "package", "addon")
     checks = [
         Check("roofs", 60, 15, speed.measure_roofs),
-        Check("step, small", 60, 15, speed.small, node),
-        Check("peers, small, bf16", 170, 60, speed.small_peers, (*node, "torch")),
+        Check("step, small", 240 if resources.emulated else 60, 15, speed.small, node),
+        Check("peers, small, bf16", 240 if resources.emulated else 170, 60, speed.small_peers, (*node, "torch")),
         Check("operators against the roofs", 70, 20, speed.operators, ("tests",)),
     ]
     if not resources.emulated:
