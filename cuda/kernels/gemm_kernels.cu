@@ -947,6 +947,15 @@ void finish_product(const Product& p, const GemmWorkspace& workspace, cudaStream
   });
 }
 
+bool finishes_itself(const Product& p) {
+  if (p.a.dtype != DType::kBFloat16 || p.d.dtype != DType::kBFloat16 || p.transpose_a || p.a.cols == 0 ||
+      !aligned_rows(p.a.data, p.a.stride, 2, 16) || !aligned_rows(p.b.data, p.b.stride, 2, 16))
+    return false;
+  return p.epilogue == Epilogue::kActivation           ? !p.transpose_b
+         : p.epilogue == Epilogue::kActivationGradient ? p.transpose_b
+                                                       : true;
+}
+
 void multiply_built_in(const Product& p, const GemmWorkspace& workspace, int32_t multiprocessors,
                        cudaStream_t stream) {
   const ProductShape s = check_product(p);

@@ -21,6 +21,9 @@ ProductShape check_product(const Product& product);
 void multiply_built_in(const Product& product, const GemmWorkspace& workspace, int32_t multiprocessors,
                        cudaStream_t stream);
 
+/// Whether multiply_built_in() has a kernel on tensor cores that does the epilogue on the way.
+bool finishes_itself(const Product& product);
+
 /// Epilogue and column sums of a product that lies in d already, in place (without `add`).
 void finish_product(const Product& product, const GemmWorkspace& workspace, cudaStream_t stream);
 
