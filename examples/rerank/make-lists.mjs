@@ -10,7 +10,6 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { asHeard } from "./as-heard.mjs";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const load = (name) => import(new URL(`../../dist/${name}.js`, import.meta.url).href);
@@ -104,4 +103,14 @@ function hypotheses(text) {
     if (nats > (best.get(words) ?? Number.NEGATIVE_INFINITY)) best.set(words, nats);
   }
   return [...best].sort((a, b) => b[1] - a[1]).slice(0, hypothesesOfAList);
+}
+
+/** Words as the recogniser writes them: lower case, no punctuation. */
+function asHeard(sentence) {
+  return sentence
+    .toLowerCase()
+    .replace(/[^a-z' ]/g, "")
+    .trim()
+    .split(/ +/)
+    .join(" ");
 }

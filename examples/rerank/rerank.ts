@@ -63,7 +63,8 @@ async function scoredLists(name: "dev" | "test") {
   const [nbest, references] = [join(folder, `${name}.nbest`), join(folder, `${name}.references`)];
   const { lists } = parseNBest(readFileSync(nbest, "utf8"), nbest);
   const truths = parseTruth(readFileSync(references, "utf8"), references, lists);
-  const scored = await scoreNBest(lists, scorer);
+  // The recogniser writes no punctuation. The model learned from sentences, and every sentence had an end.
+  const scored = await scoreNBest(lists, scorer, { suffix: "." });
   return scored.map((list, index) => ({ list, truth: truths[index]! }));
 }
 

@@ -232,7 +232,9 @@ describe.skipIf(missing !== undefined)(`examples/rerank${reason}`, () => {
     const [, before, after] = /test: +([\d.]+) % word errors -> ([\d.]+) %/.exec(sum)!;
     const files = ["--nbest", "test.nbest", "--references", "test.references"];
     const development = ["--dev-nbest", "dev.nbest", "--dev-references", "dev.references"];
-    const command = await runCli(["rerank", "--model", model, ...files, ...development], { cwd: work });
+    const command = await runCli(["rerank", "--model", model, "--suffix", ".", ...files, ...development], {
+      cwd: work,
+    });
     expect(command.code, command.stderr).toBe(0);
     expect(command.stderr).toContain(`weight ${weight}: word error rate`);
     expect(command.stderr).toContain(

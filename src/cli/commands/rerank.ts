@@ -21,6 +21,7 @@ interface Options extends RunOptions, ScoringOptions {
   readonly references?: string;
   readonly metric: RerankMetric;
   readonly normalize?: boolean;
+  readonly suffix?: string;
   readonly best?: boolean;
 }
 
@@ -32,6 +33,7 @@ export function define(command: Command): CommandHandler<Options> {
     )
     .option("--weight <w>", "total = score + w · pseudo-log-likelihood", parseWeight)
     .option("--normalize", "weigh the mean over a hypothesis's tokens instead of the sum")
+    .option("--suffix <text>", "put behind every hypothesis before it is scored, for instance a full stop")
     .option("--best", "print the best hypothesis of each list alone")
     .option("--references <file>", "truth of the lists: say what the weight does to them")
     .optionsGroup("Picking the weight:")
@@ -86,7 +88,7 @@ export function define(command: Command): CommandHandler<Options> {
         development === undefined ? undefined : await tune(development, scorer, options, signal, output);
       chosen = tuned?.weight ?? weight!;
       const ranking = { weight: chosen, normalize: options.normalize === true };
-      const scored = await scoreNBest(lists, scorer, { signal });
+      const scored = await scoreNBest(lists, scorer, { signal, ...suffixOf(options) });
       const ranked = rerank(scored, ranking);
       const measured =
         truths === undefined
@@ -98,6 +100,7 @@ export function define(command: Command): CommandHandler<Options> {
         method,
         weight: chosen,
         normalize: options.normalize === true,
+        suffix: options.suffix ?? "",
         tuning: tuned ?? null,
         measured: measured ?? null,
         lists: ranked.map(({ id, entries }) => ({
@@ -119,10 +122,13 @@ export function define(command: Command): CommandHandler<Options> {
       await scorer.dispose();
     }
     const model = shellQuote(path!) + scoringFlags(options);
+    const settings =
+      (options.normalize ? " --normalize" : "") +
+      (options.suffix === undefined ? "" : ` --suffix ${shellQuote(options.suffix)}`);
     output.next(
       weight === undefined
-        ? `npx electra-native rerank --model ${model} --nbest other.jsonl --weight ${chosen}${options.normalize ? " --normalize" : ""}`
-        : `npx electra-native rerank --model ${model} --nbest ${shellQuote(nbest!)} --dev-nbest dev.jsonl --dev-references dev.txt`,
+        ? `npx electra-native rerank --model ${model} --nbest other.jsonl --weight ${chosen}${settings}`
+        : `npx electra-native rerank --model ${model} --nbest ${shellQuote(nbest!)} --dev-nbest dev.jsonl --dev-references dev.txt${settings}`,
     );
     return 0;
   };
@@ -186,7 +192,7 @@ async function readWhole(path: string): Promise<string> {
 async function tune(
   { lists, truths }: Development,
   scorer: TextScorer,
-  { metric, normalize }: Options,
+  { metric, normalize, suffix }: Options,
   signal: AbortSignal,
   output: Output,
 ): Promise<TunedWeight> {
@@ -194,7 +200,7 @@ async function tune(
     import("../../electric/score-nbest.js"),
     import("../../electric/tune-weight.js"),
   ]);
-  const scored = await scoreNBest(lists, scorer, { signal });
+  const scored = await scoreNBest(lists, scorer, { signal, ...suffixOf({ suffix }) });
   const tuned = tuneWeight(withTruths(scored, truths), { metric, normalize: normalize === true });
   output.talk(
     `weight ${tuned.weight}: ${metric.replaceAll("-", " ")} ${percent(tuned.value)} on ${lists.length} development lists; ` +
@@ -216,6 +222,10 @@ async function measure(
       `${better} lists better, ${worse} worse; gain ${percent(gain)}, 95 % interval ${percent(gainLower)} to ${percent(gainUpper)}`,
   );
   return measured;
+}
+
+function suffixOf({ suffix }: { readonly suffix?: string | undefined }): { readonly suffix?: string } {
+  return suffix === undefined ? {} : { suffix };
 }
 
 function percent(value: number): string {

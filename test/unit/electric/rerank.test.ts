@@ -58,6 +58,25 @@ describe("re-ranking", () => {
   });
 });
 
+describe("a suffix", () => {
+  it("is scored with every hypothesis, and is no part of it", async () => {
+    const asked: string[] = [];
+    const scorer: Pick<TextScorer, "score"> = {
+      score: async (texts) => {
+        asked.push(...texts);
+        return texts.map((text) => ({ score: -text.length, mean: -1, tokens: [] }));
+      },
+    };
+    const { lists } = parseNBest("1 ||| ab ||| 0\n1 ||| c ||| 0\n", "x");
+    const [found] = await scoreNBest(lists, scorer, { suffix: " ." });
+    expect(asked).toEqual(["ab .", "c ."]);
+    expect(found!.entries.map(({ hypothesis, likelihood }) => [hypothesis, likelihood.score])).toEqual([
+      ["ab", -4],
+      ["c", -3],
+    ]);
+  });
+});
+
 describe("picking the weight", () => {
   // The right hypotheses are likelier, by 5 and 1; their own scores are worse by 1 and 0.5.
   const development = [

@@ -198,6 +198,16 @@ describeWithAddon("scoring with Electric", () => {
     expect(JSON.parse(document.stdout)).toMatchObject({
       measured: { lists: 1, value: 0, oracle: 0, better: 1 },
     });
+    const suffixed = await runCli(...common, ...development, "--suffix", " .", "--json");
+    const [top] = await scorer.score([`${right} .`]);
+    const { lists, suffix } = JSON.parse(suffixed.stdout) as {
+      suffix: string;
+      lists: { entries: { hypothesis: string; pseudo_log_likelihood: number }[] }[];
+    };
+    expect(suffix).toBe(" .");
+    const entry = lists[0]!.entries.find(({ hypothesis }) => hypothesis === right)!;
+    expect(entry.pseudo_log_likelihood).toBeCloseTo(top!.score, 5);
+    expect(suffixed.stderr).toContain("--suffix ' .'");
     expect((await runCli(...common, "--weight", "0", "--best")).stdout).toBe(`${wrong}\n`);
     expect(await runCli(...common)).toMatchObject({
       code: 2,
