@@ -34,6 +34,7 @@ namespace {
 constexpr int64_t kSumRows = 256;        // rows of one partial column sum, at least
 constexpr int kFinishColumns = 32;       // threads along a row
 constexpr int kFinishRows = 8;           // rows that a block works on at a time
+constexpr int kAddColumns = 32, kAddRows = 32;
 
 /// One operand as a kernel takes it: element (i, j) of the matrix as it is stored, row-major.
 template <typename T>
@@ -645,24 +646,24 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
   }
 }
 
-/// Adds partial sums of columns: 32 columns a block, eight threads a column, each over every eighth partial, then
-/// the eight in order.
-__global__ void __launch_bounds__(kFinishColumns* kFinishRows)
+/// Adds partial sums of columns: 32 columns a block, 32 threads a column, each over every 32nd partial, then the
+/// threads in order.
+__global__ void __launch_bounds__(kAddColumns* kAddRows)
     add_partials_kernel(const float* partials, int64_t count, int64_t cols, float* into) {
-  const int64_t col = blockIdx.x * kFinishColumns + threadIdx.x;
+  const int64_t col = blockIdx.x * kAddColumns + threadIdx.x;
   float sum = 0;
   if (col < cols) {
-#pragma unroll 4
-    for (int64_t i = threadIdx.y; i < count; i += kFinishRows) sum += partials[i * cols + col];
+#pragma unroll 8
+    for (int64_t i = threadIdx.y; i < count; i += kAddRows) sum += partials[i * cols + col];
   }
-  using Row = float[kFinishColumns + 1];
-  ELECTRA_SHARED(Row, shared, kFinishRows);
+  using Row = float[kAddColumns + 1];
+  ELECTRA_SHARED(Row, shared, kAddRows);
   shared[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || col >= cols) return;
   float total = 0;
 #pragma unroll
-  for (int y = 0; y < kFinishRows; ++y) total += shared[y][threadIdx.x];
+  for (int y = 0; y < kAddRows; ++y) total += shared[y][threadIdx.x];
   into[col] += total;
 }
 
@@ -683,8 +684,6 @@ void with_epilogue(Epilogue epilogue, Body body) {
 bool aligned_rows(const void* data, int64_t stride, int64_t element, int64_t bytes) {
   return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(bytes) == 0 && stride * element % bytes == 0;
 }
-
-int64_t size_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
 
 template <typename D>
 Result<D> result_of(const Product& p) {
@@ -724,15 +723,15 @@ void run_finish(const Product& p, Result<D> r, const FinishSource& source, const
                       static_cast<long long>(r.rows), static_cast<long long>(r.cols));
   r.partials = nullptr;
   r.column_sums = with_sums ? static_cast<float*>(sums.memory) : nullptr;
-  const int64_t bytes = 4 * size_of(p.d.dtype);
-  const bool wide = r.cols % 4 == 0 && aligned_rows(r.d, r.stride, sizeof(D), bytes) &&
-                    (r.aux == nullptr || aligned_rows(r.aux, r.aux_stride, sizeof(D), bytes));
+  constexpr int kWide = 16 / sizeof(D);
+  const bool wide = r.cols % kWide == 0 && aligned_rows(r.d, r.stride, sizeof(D), 16) &&
+                    (r.aux == nullptr || aligned_rows(r.aux, r.aux_stride, sizeof(D), 16));
   with_epilogue(p.epilogue, [&](auto epilogue) {
     constexpr Epilogue kEpilogue = decltype(epilogue)::value;
     const dim3 block(kFinishColumns, kFinishRows);
     if (wide)
-      launch("finish_product", finish<D, 4, kEpilogue>,
-             dim3(static_cast<unsigned>(ceil_div(r.cols, 4 * kFinishColumns)), static_cast<unsigned>(blocks)), block,
+      launch("finish_product", finish<D, kWide, kEpilogue>,
+             dim3(static_cast<unsigned>(ceil_div(r.cols, kWide * kFinishColumns)), static_cast<unsigned>(blocks)), block,
              0, stream, r, source, stretch);
     else
       launch("finish_product", finish<D, 1, kEpilogue>,
@@ -910,8 +909,8 @@ ProductShape check_product(const Product& p) {
 }
 
 void add_partials(const float* partials, int64_t count, int64_t cols, float* into, cudaStream_t stream) {
-  launch("add_partials", add_partials_kernel, static_cast<unsigned>(ceil_div(cols, kFinishColumns)),
-         dim3(kFinishColumns, kFinishRows), 0, stream, partials, count, cols, into);
+  launch("add_partials", add_partials_kernel, static_cast<unsigned>(ceil_div(cols, kAddColumns)),
+         dim3(kAddColumns, kAddRows), 0, stream, partials, count, cols, into);
 }
 
 void add_column_sums(const Matrix& x, float* into, const GemmWorkspace& workspace, cudaStream_t stream) {
@@ -923,9 +922,9 @@ void add_column_sums(const Matrix& x, float* into, const GemmWorkspace& workspac
   float* partials = static_cast<float*>(workspace.memory);
   with_type(x.dtype, [&](auto type) {
     using T = decltype(type);
-    constexpr int kWide = 8 / sizeof(T);
+    constexpr int kWide = 16 / sizeof(T);
     const T* data = static_cast<const T*>(x.data);
-    const bool wide = x.cols % kWide == 0 && aligned_rows(data, x.stride, sizeof(T), 8);
+    const bool wide = x.cols % kWide == 0 && aligned_rows(data, x.stride, sizeof(T), 16);
     const dim3 block(kFinishColumns, kFinishRows);
     if (wide)
       launch("column_sums", column_sums_kernel<T, kWide>,

@@ -55,15 +55,15 @@ struct ElementRows {
   int64_t stride;
 };
 
-/// y = act(x), aux = x; or dx = dy ⊙ act'(aux).
+/// y = act(x), aux = x; or dx = dy ⊙ act'(aux). A block is as wide as the rows, up to kThreads, and as high as then
+/// fits.
 template <typename T, int kWidth, bool kBackward>
 __global__ void __launch_bounds__(kThreads)
     activation_kernel(Extent tokens, int64_t cols, Activation activation, ElementRows<const T> from,
                       ElementRows<T> to, ElementRows<T> aux) {
-  const int64_t columns = cols / kWidth;  // kWidth divides cols
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-  const int64_t row = index / columns, col = (index - row * columns) * kWidth;
-  if (row >= tokens.capacity) return;
+  const int64_t row = static_cast<int64_t>(blockIdx.x) * blockDim.y + threadIdx.y;
+  const int64_t col = (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x) * kWidth;
+  if (row >= tokens.capacity || col >= cols) return;  // kWidth divides cols
   Packed<T, kWidth> result;
   if (kBackward && row >= actual_of(tokens)) {
 #pragma unroll
@@ -98,14 +98,18 @@ void run_activation(const Extent& tokens, Activation activation, const Tensor& f
     const ElementRows<T> target{static_cast<T*>(to.data), to.stride}, kept{static_cast<T*>(aux.data), aux.stride};
     const bool wide =
         rows_are_aligned(from, kWide) && rows_are_aligned(to, kWide) && rows_are_aligned(aux, kWide);
-    const int64_t threads = tokens.capacity * (to.cols / (wide ? kWide : 1));
-    const auto grid = static_cast<unsigned>(ceil_div(threads, kThreads));
+    const int64_t columns = to.cols / (wide ? kWide : 1);
+    unsigned width = 1;
+    while (width < kThreads && width < columns) width *= 2;
+    const dim3 block(width, kThreads / width);
+    const dim3 grid(static_cast<unsigned>(ceil_div(tokens.capacity, block.y)),
+                    static_cast<unsigned>(ceil_div(columns, width)));
     const char* const name = kBackward ? "activation_backward" : "activation_forward";
     if (wide)
-      launch(name, activation_kernel<T, kWide, kBackward>, grid, kThreads, 0, stream, tokens, to.cols, activation,
+      launch(name, activation_kernel<T, kWide, kBackward>, grid, block, 0, stream, tokens, to.cols, activation,
              source, target, kept);
     else
-      launch(name, activation_kernel<T, 1, kBackward>, grid, kThreads, 0, stream, tokens, to.cols, activation,
+      launch(name, activation_kernel<T, 1, kBackward>, grid, block, 0, stream, tokens, to.cols, activation,
              source, target, kept);
   });
 }

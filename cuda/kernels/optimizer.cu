@@ -135,7 +135,7 @@ struct AdamBuffers {
 };
 
 template <int kWidth>
-__global__ void __launch_bounds__(kThreads) adam_kernel(AdamBuffers b) {
+__global__ void __launch_bounds__(kThreads, 4) adam_kernel(AdamBuffers b) {
   if (b.scalars->finite == 0 || b.segment_count == 0) return;
   const Segment last = b.segments[b.segment_count - 1];
   const int64_t stretches = (last.offset + last.size + kStretch - 1) / kStretch;

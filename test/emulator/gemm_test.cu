@@ -33,6 +33,9 @@ double uniform() {
 
 int64_t size_of(DType dtype) { return dtype == DType::kFloat32 ? 4 : 2; }
 
+/// As a gap: rows start at multiples of 16 bytes, whatever their length.
+constexpr int64_t kPadded = -1;
+
 /// A matrix on the host in double and on the device in its type. `offset` elements lie before it, so that its
 /// alignment can be chosen.
 class TestMatrix {
@@ -41,6 +44,7 @@ class TestMatrix {
       : stream_(stream), offset_(offset) {
     matrix.rows = rows;
     matrix.cols = cols;
+    if (gap == kPadded) gap = (8 - cols % 8) % 8;
     matrix.stride = cols + gap;
     matrix.dtype = dtype;
     const int64_t count = rows == 0 ? 0 : rows * matrix.stride - gap;
@@ -268,7 +272,7 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
   struct Layout {
     int64_t gap, offset;
   };
-  const Layout layouts[] = {{0, 0}, {3, 0}, {8, 0}, {0, 1}, {8, 8}};
+  const Layout layouts[] = {{0, 0}, {3, 0}, {8, 0}, {0, 1}, {8, 8}, {kPadded, 0}};
   for (const Types& type : types)
     for (const Size& size : sizes)
       for (const Layout& layout : layouts)
@@ -322,7 +326,7 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
   }
   for (const Types& type : types)
     for (const Size& size : {Size{37, 40, 24}, Size{128, 64, 64}, Size{300, 136, 48}, Size{65, 20, 33}, Size{9, 1, 16}})
-      for (const Layout& layout : {Layout{0, 0}, Layout{3, 0}, Layout{8, 8}})
+      for (const Layout& layout : {Layout{0, 0}, Layout{3, 0}, Layout{8, 8}, Layout{kPadded, 0}})
         for (const Activation activation : {Activation::kIdentity, Activation::kGeluErf, Activation::kGeluTanh,
                                             Activation::kRelu, Activation::kTanh})
           for (int flags = 0; flags < 4; ++flags) {
@@ -347,6 +351,63 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
             t.bias = false;
             if (t.aux) run(gemm, stream, t, filter);
           }
+}
+
+/// k too long for a product of our own to be worth its epilogue, and longer than the library's first answer fits.
+void run_deep(Gemm& gemm, cudaStream_t stream, const char* filter) {
+  for (const DType type : {DType::kFloat32, DType::kBFloat16})
+    for (const Activation activation : {Activation::kGeluErf, Activation::kGeluTanh}) {
+      Kind t{40, 72, 1100};
+      t.in = t.out = type;
+      t.gap = kPadded;
+      t.epilogue = Epilogue::kActivation;
+      t.activation = activation;
+      t.bias = t.aux = true;
+      run(gemm, stream, t, filter);
+      t.narrow_bias = type == DType::kBFloat16;
+      run(gemm, stream, t, filter);
+      t.epilogue = Epilogue::kActivationGradient;
+      t.transpose_b = t.column_sums = true;
+      t.bias = t.narrow_bias = false;
+      run(gemm, stream, t, filter);
+    }
+}
+
+/// A recorded product gives the same when it is replayed on other contents.
+void check_recording(Gemm& gemm, cudaStream_t stream) {
+  std::string wrong;
+  try {
+    TestMatrix a(stream, 48, 40, DType::kBFloat16, 0, 0, 1), b(stream, 40, 64, DType::kBFloat16, 0, 0, 1);
+    TestMatrix d(stream, 48, 64, DType::kFloat32, 0, 0, 1);
+    Product p;
+    p.a = a.matrix;
+    p.b = b.matrix;
+    p.d = d.matrix;
+    ELECTRA_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    gemm.multiply(p);
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    ELECTRA_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
+    ELECTRA_CUDA_CHECK(cudaGraphInstantiate(&exec, graph, 0));
+    if (d.fetch() != d.values) wrong = "recording has multiplied";
+    for (int replay = 0; replay < 3 && wrong.empty(); ++replay) {
+      for (double& value : a.values) value = a.rounded(value * (replay + 1) * 0.75);
+      a.upload();
+      for (int64_t i = 0; i < 48; ++i)
+        for (int64_t j = 0; j < 64; ++j) {
+          double sum = 0;
+          for (int64_t l = 0; l < 40; ++l) sum += a.at(i, l) * b.at(l, j);
+          d.at(i, j) = sum;
+        }
+      ELECTRA_CUDA_CHECK(cudaGraphLaunch(exec, stream));
+      wrong = compare(d, d.values, 40, 0, false);
+    }
+    cudaGraphExecDestroy(exec);
+    cudaGraphDestroy(graph);
+  } catch (const EngineError& error) {
+    wrong = error.what();
+  }
+  check(wrong.empty(), std::string(gemm.name()) + ", recorded: " + wrong);
 }
 
 void check_errors(Gemm& gemm) {
@@ -383,11 +444,21 @@ int main(int count, char** arguments) {
       std::printf("%s%s%s\n", gemm.name(), gemm.reason()[0] != '\0' ? ": " : "", gemm.reason());
       check(built_in == (std::string(gemm.name()) == "built-in"), "the products that were asked for");
       run_all(gemm, stream, filter);
+      run_deep(gemm, stream, filter);
+      check_recording(gemm, stream);
       check_errors(gemm);
     } catch (const electra::EngineError& error) {
       check(false, error.what());
     }
   }
+  setenv("ELECTRA_CUBLASLT", "/nowhere/libcublasLt.so", 1);
+  std::string message;
+  try {
+    Gemm gemm(stream, 4);
+  } catch (const electra::EngineError& error) {
+    message = error.what();
+  }
+  check(message.find("/nowhere/libcublasLt.so") != std::string::npos, "a library that is not there: " + message);
   cudaStreamDestroy(stream);
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 ? 0 : 1;

@@ -30,6 +30,7 @@ constexpr Activation kActivations[] = {Activation::kIdentity, Activation::kGeluE
 
 struct Shape {
   int64_t tokens, spare, in, hidden, out;
+  bool wide = false;  ///< the results are a head's logits, f32 on every device
 };
 
 double spread(int64_t in) { return 1.7 / std::sqrt(static_cast<double>(in)); }
@@ -66,9 +67,8 @@ void declare_pair(Scene& s, const Shape& shape, Activation activation, bool with
   second.x = first.y;
   second.weight = s.weight("B", shape.hidden, shape.out, spread(shape.hidden));
   if (with_bias) second.bias = s.vector("b", shape.out);
-  // A layer of one unit gives the discriminator's logits, f32 on every device.
   const auto outer = [&s, &shape, capacity](const char* name, const Look& look) {
-    return shape.out == 1 ? s.wide_matrix(name, capacity, 1, look) : s.matrix(name, capacity, shape.out, look);
+    return shape.wide ? s.wide_matrix(name, capacity, shape.out, look) : s.matrix(name, capacity, shape.out, look);
   };
   second.y = outer("y", output_look(n, static_cast<double>(shape.in + shape.hidden)));
   s.forward([=](Operators& o) {
@@ -197,8 +197,8 @@ void declare_activation(Scene& s, int64_t n, int64_t spare, int64_t width, Activ
 
 void add_linear_cases(Cases* cases) {
   const Shape shapes[] = {{37, 5, 24, 40, 17},  {1, 0, 64, 64, 64},    {0, 3, 16, 32, 16},
-                          {130, 0, 48, 20, 96}, {300, 9, 64, 100, 33}, {7, 0, 1, 3, 1},
-                          {90, 6, 64, 256, 1}};
+                          {130, 0, 48, 20, 96}, {300, 9, 64, 100, 33}, {7, 0, 1, 3, 1, true},
+                          {90, 6, 64, 256, 1, true}, {65, 3, 40, 72, 3, true},   {33, 2, 16, 64, 20, true}};
   for (const Activation activation : kActivations) {
     for (const Shape& shape : shapes) {
       const std::string name = std::string(name_of(activation)) + " T=" + std::to_string(shape.tokens) + " " +
