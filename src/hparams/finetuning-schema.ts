@@ -159,7 +159,7 @@ export const finetuningSchema = z.strictObject({
   ),
   tagging_cuts_by_pieces: quirks.boolean(
     false,
-    "Cut long sentences of tagging tasks by their word pieces; the reference counts words where it means pieces, and cuts too early.",
+    "Cut long sentences of tagging tasks by their word pieces; the reference counts words where it means pieces, and cuts too early. A word written [SEP] keeps its label, too.",
   ),
   tagging_keeps_last_sentence: quirks.boolean(
     false,

@@ -5,6 +5,8 @@ export interface BasicTokenizerOptions {
   readonly lowerCase?: boolean;
   /** Decompose (NFD) and remove nonspacing marks. Only effective while lower-casing. Default true. */
   readonly stripAccents?: boolean;
+  /** Make every ideograph a word of its own. Default true. */
+  readonly splitIdeographs?: boolean;
 }
 
 const { DROP, SPACE, IDEOGRAPH, PUNCTUATION, MARK } = CharacterClass;
@@ -19,14 +21,18 @@ const { DROP, SPACE, IDEOGRAPH, PUNCTUATION, MARK } = CharacterClass;
 export class BasicTokenizer {
   readonly lowerCase: boolean;
   readonly stripAccents: boolean;
+  /** Bits of what ends a piece or is dropped from it. */
+  readonly #special: number;
 
   constructor(options: BasicTokenizerOptions = {}) {
     this.lowerCase = options.lowerCase ?? true;
     this.stripAccents = this.lowerCase && (options.stripAccents ?? true);
+    this.#special = DROP | SPACE | ((options.splitIdeographs ?? true) ? IDEOGRAPH : 0);
   }
 
   /** The words of `text`, none empty. Lone surrogates are dropped like other control characters. */
   tokenize(text: string): string[] {
+    const special = this.#special;
     const words: string[] = [];
     let piece = "";
     let runStart = 0; // text[runStart, i) is to be added to the piece as it is
@@ -40,8 +46,8 @@ export class BasicTokenizer {
     for (let i = 0; i < text.length; ) {
       const codePoint = text.codePointAt(i)!;
       const width = codePoint > 0xffff ? 2 : 1;
-      const bits = characterClass(codePoint);
-      if ((bits & (DROP | SPACE | IDEOGRAPH)) !== 0) {
+      const bits = characterClass(codePoint) & special;
+      if (bits !== 0) {
         if ((bits & DROP) !== 0) {
           piece += text.slice(runStart, i);
         } else {

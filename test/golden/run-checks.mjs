@@ -1,7 +1,7 @@
 // Runs golden checks and counts. No test framework, so that a machine without one can run them too.
 import { readFile } from "node:fs/promises";
 
-const modules = ["tables", "tokenizer", "tfrecord", "pretrain", "row-modes", "metrics"];
+const modules = ["tables", "tokenizer", "tfrecord", "pretrain", "row-modes", "metrics", "finetuning-data"];
 
 /**
  * @param {{ goldenDir: string, filter?: string, machine?: { device?: string, precision?: string },
