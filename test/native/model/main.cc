@@ -126,7 +126,7 @@ struct Bounds {
   double loss, gradient, sample;
 };
 Bounds bounds_of(DType precision) {
-  return precision == DType::kFloat32 ? Bounds{1e-5, 1e-5, 1e-3} : Bounds{4e-3, 3e-2, 0.25};
+  return precision == DType::kFloat32 ? Bounds{1e-5, 1e-5, 1e-3} : Bounds{1e-3, 2e-2, 0.25};
 }
 
 std::unique_ptr<Operators> make_device(DType precision) {
