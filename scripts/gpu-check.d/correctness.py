@@ -1,5 +1,6 @@
 """The checks of the stage `correctness`, the quickest and most telling first, for a run may be cut off."""
 
+import math
 import os
 import threading
 
@@ -95,9 +96,10 @@ def _agreement(model, precision, steps, free_steps, rate="2e-4"):
             weights = measured["injected"]["weights"]
             free = measured.get("free") or {"flips": [], "slots": 0, "largestGap": 0}
             outcome.numbers.update(worst=worst, weights=weights, flips=free["flips"][:50], slots=free["slots"])
-            loss = max(worst["generator"], worst["discriminator"])
+            # JavaScript writes NaN as null.
+            losses = [math.inf if worst[part] is None else worst[part] for part in ("generator", "discriminator")]
             outcome.summary = (
-                f"{measured['injected']['steps']} steps: losses within {loss:.1e}, "
+                f"{measured['injected']['steps']} steps: losses within {max(losses):.1e}, "
                 f"weights moved by {100 * weights['movement']:.0f} %; {len(free['flips'])} flips in {free['slots']} slots, "
                 f"largest gap {free['largestGap']:.1e}"
             )

@@ -70,7 +70,8 @@ def prepare(resources, options):
         if ok:
             ok, result = resources.program_starts()
             why = f"{result.ending}: {result.tail(2)}"
-        if not ok and not resources.emulated:
+        # Compiling takes minutes: only where it can help.
+        if not ok and not resources.emulated and (not resources.programs or resources.is_misfit(result)):
             resources.notes.append(f"no prebuilt test programs that run ({why})")
             targets = ["electra_cuda", *resources.program_names().values()]
             how = "built here"
@@ -130,6 +131,8 @@ def interrupt(number, frame):
 
 def main():
     options = parse()
+    # Where the toolkit usually is, for machines that have it and do not say so.
+    os.environ["PATH"] += os.pathsep + "/usr/local/cuda/bin"
     # Line by line, also into a file: whoever is cut off has seen everything until then.
     sys.stdout.reconfigure(line_buffering=True)
     os.makedirs(options.work, exist_ok=True)

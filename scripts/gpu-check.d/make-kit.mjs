@@ -27,6 +27,8 @@ const mebibyte = 2 ** 20;
 const buildDependencies = new Set(["cmake-js", "node-addon-api"]);
 /** The same list as SOURCES in resources.py. */
 const sourcePaths = ["CMakeLists.txt", "cuda", "native", "test/native", "test/emulator"];
+/** The same as SHELL there. */
+const shellPaths = ["package.json", "src"];
 const programs = ["electra_cuda_tests", "electra_cuda_model_tests", "electra_cuda_gemm_tests"];
 
 const { values: options } = parseArgs({
@@ -57,8 +59,8 @@ function filesBelow(folder) {
 const hashOf = (content) => createHash("sha256").update(content).digest("hex");
 
 /** Over names and contents, in the order of the names' bytes; sources_hash in resources.py gives the same. */
-function sourcesHash() {
-  const files = sourcePaths
+function hashOfPaths(paths) {
+  const files = paths
     .flatMap((path) => filesBelow(join(root, path)))
     .map((file) => relative(root, file).split(sep).join("/"))
     .sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
@@ -292,7 +294,7 @@ const parts = [
 ];
 const archives = [];
 let total = 0;
-const sources = sourcesHash();
+const sources = hashOfPaths(sourcePaths);
 for (const [name, gather] of parts) {
   const entry = pack(name, gather(), before);
   if (entry === undefined) continue;
@@ -308,7 +310,7 @@ for (const [name, gather] of parts) {
   archives.push(entry);
 }
 // Nobody can say what programs were compiled from that changed meanwhile: the other machine is to compile its own.
-const changed = sourcesHash() !== sources;
+const changed = hashOfPaths(sourcePaths) !== sources;
 if (changed) leaveOut("use of the prebuilt CUDA programs", "sources changed meanwhile; run this again");
 const kept = new Set([...archives.map((entry) => entry.file), "kit.json"]);
 for (const name of readdirSync(out))
@@ -319,6 +321,7 @@ const kit = {
   commit: answer("git", ["rev-parse", "--short=12", "HEAD"]) ?? "unknown",
   dirty: (answer("git", ["status", "--porcelain", "--untracked-files=no"]) ?? "") !== "",
   sources: changed ? "changed while packing" : sources,
+  shell: hashOfPaths(shellPaths),
   node: process.version,
   architectures: options.architectures,
   archives,

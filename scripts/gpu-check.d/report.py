@@ -2,6 +2,7 @@
 leaves all that it found."""
 
 import json
+import math
 import os
 import re
 import time
@@ -77,7 +78,7 @@ class Report:
     def write(self):
         passed, failed, skipped = self.counts()
         self.data.update(passed=passed, failed=failed, not_run=skipped)
-        _write(f"{self.base}.json", json.dumps(self.data, indent=1, allow_nan=False, default=str) + "\n")
+        _write(f"{self.base}.json", json.dumps(_plain(self.data), indent=1, allow_nan=False) + "\n")
         _write(f"{self.base}.md", markdown(self.data))
 
 
@@ -89,10 +90,23 @@ def _write(path, text):
     os.replace(temporary, path)
 
 
+def _plain(value):
+    """What JSON can hold: no NaN, no infinity, names as text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+
+
 def _cell(value):
     if value is None:
         return ""
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return "not finite"
         # Three figures that count, without exponents where people would not write one.
         if value != 0 and not 1e-3 <= abs(value) < 1e6:
             return f"{value:.2e}"

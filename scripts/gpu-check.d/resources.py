@@ -16,12 +16,14 @@ from runner import Command, run
 PROGRAMS = ("tests", "model_tests", "gemm_tests")
 # What the prebuilt programs are made of: another hash, and they are built anew.
 SOURCES = ("CMakeLists.txt", "cuda", "native", "test/native", "test/emulator")
+# What dist is made of.
+SHELL = ("package.json", "src")
 
 
-def sources_hash(root):
-    """The same as sourcesHash in make-kit.mjs: over names and contents, in the order of the names' bytes."""
+def sources_hash(root, tops=SOURCES):
+    """The same as hashOfPaths in make-kit.mjs: over names and contents, in the order of the names' bytes."""
     files = []
-    for top in SOURCES:
+    for top in tops:
         path = os.path.join(root, top)
         if os.path.isfile(path):
             files.append(top)
@@ -186,6 +188,8 @@ class Resources:
         for candidate in (carried_package, self.root):
             if os.path.isfile(os.path.join(candidate, "dist", "cli", "main.js")):
                 self.package = candidate
+                if candidate != self.root and self.kit and self.kit.get("shell") != sources_hash(self.root, SHELL):
+                    self.notes.append("dist in the kit was compiled from another src than this")
                 break
         else:
             self.missing["package"] = "no dist here and none in a kit"
@@ -195,13 +199,18 @@ class Resources:
         addon = os.path.join(self.package, "build", "Release", "electra_native.node")
         attempt = [self.node, "-e", f"require({json.dumps(addon)})"]
         result = run(Command("addon", attempt, 30))
-        if not result.ok and build and self.package != self.root:
-            self.notes.append(f"the addon does not load ({result.tail(1)}); building it here")
+        # An addon of other sources would load and then refuse the library, or worse, not refuse it.
+        is_stale = self.package != self.root and self.kit.get("sources") != self.sources
+        if (is_stale or not result.ok) and build and self.package != self.root:
+            why = "is of other sources" if result.ok else f"does not load ({result.tail(1)})"
+            self.notes.append(f"the addon {why}; building it here")
             os.makedirs(os.path.dirname(addon), exist_ok=True)
             built = self.build(["electra_native"], 240)
             if built:
                 shutil.copyfile(os.path.join(self.work, "build", "electra_native.node"), addon)
                 result = run(Command("addon", attempt, 30))
+            elif is_stale:
+                self.missing["addon"] = f"the addon is of other sources, and building failed: {self.notes[-1]}"
         if not result.ok:
             self.missing["addon"] = f"the addon does not load: {result.tail(3)}"
 
@@ -226,6 +235,13 @@ class Resources:
         """Whether the operator tests run at all; a filter that no case has makes that quick. (ok, what it said)"""
         result = run(Command("start", [self.programs["tests"], "test", "no such case"], 60, self.environment()))
         return result.ok, result
+
+    def is_misfit(self, result):
+        """Whether programs failed to start because they were made for another system or card."""
+        other_system = r"GLIBC|shared object|shared libraries|[Ee]xec format|no kernel image|not find symbol"
+        made_for = self.kit.get("architectures", "").split(",")
+        other_card = bool(self.kit) and self.card["capability"].replace(".", "") not in made_for
+        return other_card or result.code in (None, 126, 127) or re.search(other_system, result.output) is not None
 
     def build(self, targets, timeout):
         """Builds targets, those that there are, with CMake for this very card, on all cores; True if all went well."""
