@@ -15,8 +15,8 @@
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -25,20 +25,38 @@ const build = join(root, "build", "emulated");
 const work = join(root, "build", "mutations");
 const secondsPerRun = 240;
 
-/** The operator tests (filters of electra_emulated_tests) that a file's kernels take part in. */
+/** The groups of operator tests (filters of electra_emulated_tests) that a file's kernels take part in. */
 const groupsOf = {
   attention: ["attention"],
   corruption: ["mask_tokens", "replace_tokens", "sample_uniform"],
   embedding: ["embedding"],
+  activations: ["linear", "activation"],
   gemm: ["linear"],
+  head_rows: ["language_model_head"],
   language_model: ["language_model_head"],
   linear: ["linear", "activation"],
   losses: ["binary_cross_entropy", "class_cross_entropy", "mean_squared_error", "multi_label"],
-  norm: ["layer_norm", "dropout"],
+  norm: ["layer_norm", "dropout", "embedding"],
   optimizer: ["gradient_norm", "clip_factor", "adam"],
   ragged: ["ragged", "broadcast_rows"],
-  rows: ["gather_rows", "scatter_add_rows", "tower_concat", "add_rows"],
+  ranking: ["language_model_head", "sample_uniform"],
+  row_vectors: ["dropout", "gather/scatter", "add_rows"],
+  rows: ["gather/scatter", "tower_concat", "add_rows"],
+  token_sort: ["embedding", "gather/scatter"],
 };
+
+/** What runs against a mutation of a file: programs of build/emulated with their arguments, the quickest first. */
+function testsFor(file) {
+  const name = basename(file);
+  const family = Object.keys(groupsOf)
+    .filter((key) => name.startsWith(key))
+    .sort((a, b) => b.length - a.length)[0];
+  const operators = (groupsOf[family] ?? [""]).map((group) => ({
+    program: "electra_emulated_tests",
+    args: ["test", group, "--first-failure"],
+  }));
+  return family === "gemm" ? [{ program: "electra_gemm_tests", args: [] }, ...operators] : operators;
+}
 
 /** The same random numbers everywhere: what is sampled depends on the seed alone. */
 function hashNumber(text) {
@@ -150,18 +168,11 @@ function commands() {
   return new Map(database.map((entry) => [relative(root, entry.file), entry]));
 }
 
-async function linkCommand() {
-  const { output, code } = await run("ninja", [
-    "-C",
-    build,
-    "-t",
-    "commands",
-    "-s",
-    "electra_emulated_tests",
-  ]);
-  const line = output.split("\n").find((text) => text.includes("-o electra_emulated_tests"));
+async function linkCommand(program) {
+  const { output, code } = await run("ninja", ["-C", build, "-t", "commands", "-s", program]);
+  const line = output.split("\n").find((text) => text.includes(`-o ${program}`));
   if (code !== 0 || line === undefined)
-    throw new Error(`ninja does not say how electra_emulated_tests is linked:\n${output}`);
+    throw new Error(`ninja does not say how ${program} is linked:\n${output}`);
   return line.replace(/^: && /, "").replace(/ && :$/, "");
 }
 
@@ -179,7 +190,17 @@ const { values: options } = parseArgs({
 const sources = JSON.parse(readFileSync(join(root, "native", "sources.json"), "utf8")).cuda.filter((file) =>
   file.startsWith("cuda/kernels/"),
 );
-let mutations = sources
+/** Kernels in headers are compiled with the first source that includes the header itself. */
+const includers = new Map(
+  readdirSync(join(root, "cuda", "kernels"))
+    .filter((name) => name.endsWith(".h"))
+    .map((name) => [
+      `cuda/kernels/${name}`,
+      sources.find((file) => readFileSync(join(root, file), "utf8").includes(`#include "${name}"`)),
+    ])
+    .filter(([, source]) => source !== undefined),
+);
+let mutations = [...sources, ...includers.keys()]
   .flatMap(mutationsOf)
   .filter(
     ({ kind, file }) =>
@@ -224,7 +245,7 @@ if (!options["no-build"]) {
 }
 mkdirSync(work, { recursive: true });
 const compile = commands();
-const link = await linkCommand();
+const programs = new Map();
 const equivalentFile = join(root, "test", "emulator", "equivalent-mutations.json");
 const equivalent = existsSync(equivalentFile) ? JSON.parse(readFileSync(equivalentFile, "utf8")) : {};
 
@@ -232,13 +253,26 @@ const equivalent = existsSync(equivalentFile) ? JSON.parse(readFileSync(equivale
 async function tryMutation(mutation) {
   const { file, start, end, replacement } = mutation;
   const text = readFileSync(join(root, file), "utf8");
-  // Beside the original, so that its includes resolve; removed afterwards.
-  const mutant = join(root, dirname(file), `.mutant-${process.pid}.cu`);
+  const source = includers.get(file) ?? file;
+  // Beside the originals, so that includes resolve; removed afterwards.
+  const beside = join(root, dirname(file));
+  const mutant = join(beside, `.mutant-${process.pid}.cu`);
+  const header = join(beside, `.mutant-${process.pid}.h`);
   const object = join(work, `mutant-${process.pid}.o`);
-  const program = join(work, `mutant-${process.pid}`);
-  const entry = compile.get(file);
+  const made = [mutant, header, object];
+  const entry = compile.get(source);
   try {
-    writeFileSync(mutant, text.slice(0, start) + replacement + text.slice(end));
+    const mutated = text.slice(0, start) + replacement + text.slice(end);
+    if (source === file) {
+      writeFileSync(mutant, mutated);
+    } else {
+      writeFileSync(header, mutated);
+      const including = readFileSync(join(root, source), "utf8");
+      writeFileSync(
+        mutant,
+        including.replace(`#include "${basename(file)}"`, `#include "${basename(header)}"`),
+      );
+    }
     const originalObject = entry.output ?? /-o (\S+)/.exec(entry.command)[1];
     const command = entry.command
       .replace(/-o \S+/, `-o ${object}`)
@@ -246,18 +280,23 @@ async function tryMutation(mutation) {
       .replace("-O2", "-O1");
     const compiled = await run("sh", ["-c", command], { cwd: build });
     if (compiled.code !== 0) return { verdict: "not compilable" };
-    const linked = await run(
-      "sh",
-      ["-c", link.replaceAll(originalObject, object).replace(/-o electra_emulated_tests/, `-o ${program}`)],
-      { cwd: build },
-    );
-    if (linked.code !== 0) return { verdict: "not compilable", detail: linked.output };
-    const family = Object.keys(groupsOf).find((name) => file.includes(`/${name}`));
-    for (const schedule of ["forward", "reversed", "random:11"]) {
-      for (const group of groupsOf[family] ?? [""]) {
-        const result = await run(program, ["test", group, "--first-failure"], {
+    const tests = testsFor(file);
+    for (const program of new Set(tests.map((test) => test.program))) {
+      if (!programs.has(program)) programs.set(program, await linkCommand(program));
+      const target = join(work, `${program}-${process.pid}`);
+      made.push(target);
+      const line = programs
+        .get(program)
+        .replaceAll(originalObject, object)
+        .replace(`-o ${program}`, `-o ${target}`);
+      const linked = await run("sh", ["-c", line], { cwd: build });
+      if (linked.code !== 0) return { verdict: "not compilable", detail: linked.output };
+    }
+    for (const schedule of ["forward", "random:11", "reversed"]) {
+      for (const { program, args } of tests) {
+        const result = await run(join(work, `${program}-${process.pid}`), args, {
           seconds: secondsPerRun,
-          env: { ELECTRA_EMULATOR_SCHEDULE: schedule },
+          env: { ELECTRA_EMULATOR_SCHEDULE: schedule, ELECTRA_CUBLASLT: "none" },
         });
         if (result.code === 0) continue;
         const why =
@@ -269,7 +308,7 @@ async function tryMutation(mutation) {
     }
     return { verdict: "survived" };
   } finally {
-    for (const path of [mutant, object, program]) rmSync(path, { force: true });
+    for (const path of made) rmSync(path, { force: true });
   }
 }
 
