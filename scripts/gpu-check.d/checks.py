@@ -108,8 +108,8 @@ def perform(check, resources, report, stage, deadline, log_folder):
             except Exception:  # one broken check must not cost the others' results
                 outcome = Outcome("fail", "the check itself broke", detail=traceback.format_exc().splitlines())
     seconds = time.monotonic() - began
-    outcome.summary = _without_places(outcome.summary, resources)
-    outcome.detail = [_without_places(line, resources) for line in outcome.detail]
+    outcome.summary = " ".join(_without_places(outcome.summary, resources).split())
+    outcome.detail = [line for text in outcome.detail for line in _without_places(text, resources).splitlines()]
     print(f"{outcome.status.upper():4} {check.name} ({seconds:.1f} s): {outcome.summary}", flush=True)
     for line in outcome.detail[:20] if outcome.status == "fail" else ():
         print(f"     {line}", flush=True)

@@ -160,7 +160,9 @@ class Resources:
     # ------------------------------------------------------------------------------------------------------------------
 
     def unpack_kit(self):
-        """Unpacks what is there; an archive that is broken counts as missing."""
+        """Unpacks what is there; an archive that is broken counts as missing. Nothing of an earlier kit stays."""
+        for name in ("package", "native", "node", "headers", "dnnl") if self.kit else ():
+            shutil.rmtree(os.path.join(self.work, name), ignore_errors=True)
         for entry in self.kit.get("archives", ()):
             path = os.path.join(self.kit_folder, entry["file"])
             try:
@@ -200,7 +202,7 @@ class Resources:
         attempt = [self.node, "-e", f"require({json.dumps(addon)})"]
         result = run(Command("addon", attempt, 30))
         # An addon of other sources would load and then refuse the library, or worse, not refuse it.
-        is_stale = self.package != self.root and self.kit.get("sources") != self.sources
+        is_stale = self.package != self.root and bool(self.kit) and self.kit.get("sources") != self.sources
         if (is_stale or not result.ok) and build and self.package != self.root:
             why = "is of other sources" if result.ok else f"does not load ({result.tail(1)})"
             self.notes.append(f"the addon {why}; building it here")
