@@ -17,8 +17,8 @@ def failures(output, most=12):
 
 
 def devices(output):
-    """What the operator tests say they run on: `device: NAME, PRODUCTS, PRECISION`."""
-    return re.findall(r"^device: (.+)$", output, re.MULTILINE)
+    """What the operator tests say they run on, `device: NAME, PRODUCTS, PRECISION`, or those of products, `PRODUCTS`."""
+    return re.findall(r"^(?:device: (?=.)|(?=cuBLASLt|built-in))(.+)$", output, re.MULTILINE)
 
 
 def worst_of_tolerance(output):

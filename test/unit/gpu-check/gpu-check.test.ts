@@ -176,6 +176,18 @@ describe.skipIf(python === undefined)(`scripts/gpu-check with stand-ins for a GP
     expect(markdown).toContain("**Not finished: stopped by SIGTERM.**");
   }, 60_000);
 
+  it("does not take kernels of our own for cuBLASLt", async () => {
+    const env = { CUBLASLT_SAYS: "built-in: the library cannot be opened" };
+    const { code } = await check(["--stage", "correctness", "--only", "products"], env);
+    expect(code).toBe(1);
+    const { json } = readReport();
+    expect(named(json, "correctness", "products, built in")?.status).toBe("pass");
+    expect(named(json, "correctness", "products, cuBLASLt")).toMatchObject({
+      status: "fail",
+      detail: [expect.stringContaining("was not used: built-in: the library cannot be opened")],
+    });
+  }, 60_000);
+
   it("counts a compiled peer that is faster than ours as a failure", async () => {
     const { code } = await check(["--stage", "speed", "--only", "small, bf16"], { SLOW_PEER: "4" });
     expect(code).toBe(1);
