@@ -104,7 +104,7 @@ if (options["build-only"]) process.exit(0);
 const wanted = positionals.length > 0 ? positionals : parts;
 const schedules = options.long ? ["forward", "reversed", "random:7"] : ["random:7"];
 const standIn = { ELECTRA_CUBLASLT: join(folder, "libcublasLt_stand_in.so") };
-const builtIn = { ELECTRA_CUBLASLT: "none" };
+const builtIn = { ELECTRA_CUBLASLT: "built-in" };
 const filter = options.filter === "" ? [] : [options.filter];
 const tasks = [];
 const add = (...task) => tasks.push(task);
