@@ -1,14 +1,12 @@
 // Attention: softmax(q kᵀ / sqrt(D), masked) with dropout on the probabilities, times v, forward and backward, over
 // packed rows of any length. No [L, L] matrix ever leaves the chip, save for attention_probabilities.
 //
-// This file checks shapes and chooses among three families of kernels:
+// This file checks shapes and chooses between two families of kernels:
 // - bf16, head size 64, no kept padding, rows at multiples of 16 bytes: tensor cores (attention_tensor.cu,
 //   attention_tensor_backward.cu). That is what every ELECTRA model trains with.
 // - everything else: f32 arithmetic in register tiles (attention_plain.cu).
 //
 // Tokens beyond the extent are cleared by the same kernels: each block takes a share of them.
-
-#include <initializer_list>
 
 #include "attention.h"
 
@@ -41,6 +39,7 @@ AttentionProblem problem_of(const Rows& rows, int32_t heads, AttentionMask mask,
   p.pitch = rows.pitch;
   p.heads = heads;
   p.head_size = static_cast<int32_t>(head_size);
+  p.width = static_cast<int32_t>(heads * head_size);
   p.keep_padding = rows.keep_padding;
   p.mask = mask;
   p.scale = 1.0f / std::sqrt(static_cast<float>(head_size));

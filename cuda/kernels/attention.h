@@ -3,6 +3,7 @@
 // query and key are seen and which are dropped; and the launchers that attention.cu chooses among.
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "../device_views.h"
 #include "../platform/platform.h"
@@ -18,6 +19,7 @@ struct AttentionProblem {
   int32_t pitch = 0;
   int32_t heads = 0;
   int32_t head_size = 0;
+  int32_t width = 0;  ///< heads · head_size: keys lie that far behind queries, values behind keys
   bool keep_padding = false;
   AttentionMask mask = AttentionMask::kFull;
   float scale = 1;  ///< of the scores: 1 / sqrt(head_size)
@@ -110,60 +112,38 @@ __device__ __forceinline__ KeyRange queries_of_keys(AttentionMask mask, int firs
   return queries;
 }
 
-/// The keys of Philox's rounds, in shared memory.
-struct alignas(16) RoundKeys {
-  uint32_t word[2 * philox::kRounds];
-};
-
 /// Dropout decisions of one head of one row (philox.h, attention_element): a call gives the eight of one lane in a
-/// tile of 16 queries and 16 keys. The keys of Philox's rounds are made once and lie in shared memory: made anew they
-/// would be a fifth of the work, and in registers twenty of them.
+/// tile of 16 queries and 16 keys. `kSparesRegisters`: the seed is read anew for each call (from the first-level
+/// cache), or else the compiler keeps the twenty keys of Philox's rounds in registers over a whole loop.
+template <bool kSparesRegisters = false>
 class PairDropout {
  public:
-  /// Writes `keys`, which lie in shared memory: a barrier must follow.
-  __device__ __forceinline__ PairDropout(const AttentionProblem& p, const AttentionBlock& block, RoundKeys* keys)
-      : keys_(keys->word), site_(p.site), limit_(p.threshold << 16) {
+  /// For one lane of the tiles.
+  __device__ __forceinline__ PairDropout(const AttentionProblem& p, const AttentionBlock& block, int lane)
+      : scalars_(p.scalars), site_(p.site), limit_(p.threshold << 16) {
     if (p.threshold == 0) return;
-    const uint64_t seed = p.scalars->seed;
+    seed_ = p.scalars->seed;
     step_ = p.scalars->step;
-    if (threadIdx.x < philox::kRounds) {
-      const uint32_t round = threadIdx.x;
-      keys->word[2 * round] = (static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(RandomPurpose::kDropout)) +
-                        round * philox::kWeyl0;
-      keys->word[2 * round + 1] = static_cast<uint32_t>(seed >> 32) + round * philox::kWeyl1;
-    }
     tiles_ = static_cast<uint32_t>(attention_tiles(static_cast<uint32_t>(p.pitch)));
     first_ = attention_element(static_cast<uint32_t>(p.global_row[block.row]), static_cast<uint32_t>(p.heads),
                                static_cast<uint32_t>(block.head), static_cast<uint32_t>(p.pitch), 0, 0)
-                 .block;
+                 .block +
+             static_cast<uint32_t>(lane);
   }
   /// Word 2 r + c: rows r · 8 + g, columns c · 8 + 2t (lower half) and 2t + 1, with lane = 4 g + t.
-  __device__ __forceinline__ PhiloxWords words(int query_tile, int key_tile, int lane) const {
+  __device__ __forceinline__ PhiloxWords words(int query_tile, int key_tile) const {
     const uint32_t tile = static_cast<uint32_t>(query_tile) * tiles_ + static_cast<uint32_t>(key_tile);
-    const uint64_t block = first_ + static_cast<uint64_t>(tile) * 32 + static_cast<uint32_t>(lane);
-    uint32_t c0 = static_cast<uint32_t>(block), c1 = static_cast<uint32_t>(block >> 32), c2 = step_, c3 = site_;
-#pragma unroll
-    for (int round = 0; round < philox::kRounds; round += 2) {
-      const Packed<uint32_t, 4> keys = load_packed<4>(keys_ + 2 * round);
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const uint64_t p0 = static_cast<uint64_t>(philox::kMultiplier0) * c0;
-        const uint64_t p1 = static_cast<uint64_t>(philox::kMultiplier1) * c2;
-        c0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ keys[2 * half];
-        c2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ keys[2 * half + 1];
-        c1 = static_cast<uint32_t>(p1);
-        c3 = static_cast<uint32_t>(p0);
-      }
-    }
-    return PhiloxWords{{c0, c1, c2, c3}};
+    const uint64_t block = first_ + static_cast<uint64_t>(tile) * 32;
+    return random_block(kSparesRegisters ? scalars_->seed : seed_, RandomPurpose::kDropout, block, step_, site_);
   }
   /// A comparison of the upper halves is one of the words, as the threshold's lower half is zero.
   __device__ __forceinline__ bool keeps_low(uint32_t word) const { return (word << 16) >= limit_; }
   __device__ __forceinline__ bool keeps_high(uint32_t word) const { return word >= limit_; }
 
  private:
-  const uint32_t* keys_;
+  const StepScalars* scalars_;
   uint64_t first_ = 0;
+  uint64_t seed_ = 0;
   uint32_t step_ = 0;
   uint32_t tiles_ = 0;
   uint32_t site_;

@@ -4,11 +4,11 @@
 // A block of 256 threads owns a tile of 64 queries (32 for heads above 64) of one head and visits the keys tile by
 // tile with a running maximum; backward, one kernel owns queries and makes d_query, a second owns keys and makes
 // d_key and d_value, each looping over the other side: seven products where five would do, but every sum has one
-// owner and one order, and nothing is added in global memory. All products are register tiles of 4 x 4 (4 x 4 to
-// 4 x 16 where a head is one side) that read shared memory 16 bytes at a time: 8 such reads for 64 multiply-adds.
+// owner and one order, and nothing is added in global memory. All products are register tiles of 4 x 4 (2 x 2
+// to 2 x 16 for other heads) that read shared memory 16 bytes at a time: 8 such reads for 64 multiply-adds.
 // Rows in shared memory are padded by four floats, so that the 16 bytes of eight neighbouring rows lie in different
-// banks. Shared memory at D = 64: 52 KB forward (4 blocks on a multiprocessor of an H100, 3 of an A100), 87 and
-// 104 KB backward.
+// banks. At D = 64: 128 registers, two blocks on a multiprocessor; shared memory 53 KB forward, 88 and 105 KB backward
+// (of the latter an A100 has room for one block).
 //
 // Work of a head with L tokens: 4 L² D FLOP forward, 14 L² D backward; memory: 4 L D elements forward, 9 L D backward
 // and L/64 times 2 L D from the second-level cache. At L = 128 that is 16 and 25 FLOP a byte in f32: the f32 units
@@ -18,7 +18,6 @@
 // while a thread's scores lie in 16 such tiles. So the block makes the bits of its whole tile together, two calls for
 // a thread, and passes them through shared memory.
 
-#include <initializer_list>
 #include <type_traits>
 
 #include "attention.h"
@@ -41,6 +40,7 @@ struct Shape {
   static constexpr int kColumns = kDim / kSide;
   static constexpr int kHeadFloats = kTile * kStride;
   static constexpr int kWeightFloats = kTile * kWeights;
+  static constexpr int kBlocks = kDim <= 128 ? 2 : 1;  // on a multiprocessor
   static constexpr int kSubTiles = kTile / 16;
   static constexpr int kKeepBytes = kSubTiles * kSubTiles * 32;
 };
@@ -106,20 +106,18 @@ __device__ __forceinline__ void dot_rows(const float* a, const float* b,
   }
   const float* left = a + thread_row() * S::kStride;
   const float* right = b + thread_column() * S::kStride;
-#pragma unroll 4
+#pragma unroll 1
   for (int d = 0; d < kDim; d += 4) {
-    Packed<float, 4> x[S::kRows], y[S::kRows];
+    Packed<float, 4> x[S::kRows];
 #pragma unroll
-    for (int i = 0; i < S::kRows; ++i) {
-      x[i] = load_packed<4>(left + i * kSide * S::kStride + d);
-      y[i] = load_packed<4>(right + i * kSide * S::kStride + d);
-    }
+    for (int i = 0; i < S::kRows; ++i) x[i] = load_packed<4>(left + i * kSide * S::kStride + d);
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
+    for (int j = 0; j < S::kRows; ++j) {
+      const Packed<float, 4> y = load_packed<4>(right + j * kSide * S::kStride + d);
 #pragma unroll
-      for (int i = 0; i < S::kRows; ++i) {
+      for (int e = 0; e < 4; ++e) {
 #pragma unroll
-        for (int j = 0; j < S::kRows; ++j) products[i][j] = fmaf(x[i][e], y[j][e], products[i][j]);
+        for (int i = 0; i < S::kRows; ++i) products[i][j] = fmaf(x[i][e], y[e], products[i][j]);
       }
     }
   }
@@ -132,7 +130,7 @@ __device__ __forceinline__ void add_weighted_rows(const float* weights, const fl
   using S = Shape<kDim>;
   constexpr int kVector = S::kColumns < 4 ? S::kColumns : 4;
   const float* left = weights + thread_row() * S::kWeights;
-#pragma unroll 2
+#pragma unroll 1
   for (int k = 0; k < S::kTile; k += 4) {
     Packed<float, 4> w[S::kRows];
 #pragma unroll
@@ -172,13 +170,13 @@ __device__ __forceinline__ void store_sums(const float (&sums)[Shape<kDim>::kRow
 
 /// The decisions of a tile, a bit for each pair: byte 32 · (16 x 16 tile) + lane, bit = decision.
 template <int kDim>
-__device__ __forceinline__ void make_keep_bits(const PairDropout& dropout, int first_query, int first_key,
+__device__ __forceinline__ void make_keep_bits(const PairDropout<>& dropout, int first_query, int first_key,
                                                uint8_t* bits) {
   using S = Shape<kDim>;
   for (int i = static_cast<int>(threadIdx.x); i < S::kKeepBytes; i += kThreads) {
     const int sub = i / 32;
     const PhiloxWords words =
-        dropout.words(first_query / 16 + sub / S::kSubTiles, first_key / 16 + sub % S::kSubTiles, i % 32);
+        dropout.words(first_query / 16 + sub / S::kSubTiles, first_key / 16 + sub % S::kSubTiles);
     uint32_t byte = 0;
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
@@ -188,14 +186,20 @@ __device__ __forceinline__ void make_keep_bits(const PairDropout& dropout, int f
     bits[i] = static_cast<uint8_t>(byte);
   }
 }
-/// Of a pair inside the tile.
-template <int kDim>
-__device__ __forceinline__ bool is_kept(const uint8_t* bits, int query, int key) {
-  const int sub = query / 16 * Shape<kDim>::kSubTiles + key / 16;
-  const int lane = query % 8 * 4 + key % 8 / 2;
-  const int decision = query / 8 % 2 * 4 + key / 8 % 2 * 2 + key % 2;
-  return (bits[32 * sub + lane] >> decision & 1) != 0;
-}
+/// A thread's pairs: one place in every tile of 16 x 16.
+class KeepBits {
+ public:
+  __device__ __forceinline__ KeepBits(const uint8_t* bits, int query, int key)
+      : at_(bits + query % 8 * 4 + key % 8 / 2), decision_(query / 8 * 4 + key / 8 * 2 + key % 2) {}
+  template <int kDim>
+  __device__ __forceinline__ bool kept(int query_tile, int key_tile) const {
+    return (at_[32 * (query_tile * Shape<kDim>::kSubTiles + key_tile)] >> decision_ & 1) != 0;
+  }
+
+ private:
+  const uint8_t* at_;
+  int decision_;
+};
 
 /// Scores from products: scaled, masked.
 struct Scores {
@@ -292,7 +296,7 @@ struct Softmax {
 // kernels
 
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, Shape<kDim>::kBlocks)
     attention_plain_forward_kernel(AttentionProblem p, RowsOf<T> qkv, RowsOf<T> context, float* log_sum_exp,
                                    int tiles, bool vectors) {
   using S = Shape<kDim>;
@@ -303,8 +307,7 @@ __global__ void __launch_bounds__(kThreads)
   uint8_t* const keep = reinterpret_cast<uint8_t*>(weights + S::kWeightFloats);
 
   const AttentionBlock block = attention_block(p, tiles);
-  const int64_t column = static_cast<int64_t>(block.head) * p.head_size;
-  const int64_t width = static_cast<int64_t>(p.heads) * p.head_size;
+  const int column = block.head * p.head_size;
   clear_beyond(p, context, column, block, tiles);
   if (log_sum_exp != nullptr && threadIdx.x == 0) {
     for (int64_t t = actual_of(p.tokens) + static_cast<int64_t>(block.row) * tiles + block.tile;
@@ -315,13 +318,13 @@ __global__ void __launch_bounds__(kThreads)
   if (first_query >= block.length) return;
 
   const HeadRows<T> query_rows(qkv, block.first, column, p.head_size, vectors);
-  const HeadRows<T> key_rows(qkv, block.first, column + width, p.head_size, vectors);
-  const HeadRows<T> value_rows(qkv, block.first, column + 2 * width, p.head_size, vectors);
-  ELECTRA_SHARED(RoundKeys, round_keys, 1);
-  const PairDropout dropout(p, block, round_keys);
+  const HeadRows<T> key_rows(qkv, block.first, column + p.width, p.head_size, vectors);
+  const HeadRows<T> value_rows(qkv, block.first, column + 2 * p.width, p.head_size, vectors);
+  const PairDropout<> dropout(p, block, static_cast<int>(threadIdx.x) % 32);
   const Scores score(p, block);
   load_tile<kDim>(queries, query_rows, first_query, block.length);
 
+  const KeepBits bits(keep, thread_row(), thread_column());
   Softmax<S::kRows> softmax;
   float sums[S::kRows][S::kColumns] = {};
   const KeyRange range = score.keys(first_query, S::kTile);
@@ -348,7 +351,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int j = 0; j < S::kRows; ++j) {
         const int key = thread_column() + kSide * j;
-        const bool kept = p.threshold == 0 || is_kept<kDim>(keep, query, key);
+        const bool kept = p.threshold == 0 || bits.template kept<kDim>(i, j);
         weights[query * S::kWeights + key] = kept ? scores[i][j] : 0.0f;
       }
     }
@@ -372,7 +375,7 @@ __global__ void __launch_bounds__(kThreads)
 
 /// The probabilities of a tile of queries. The keys are visited twice: for the sums, then for the results.
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, Shape<kDim>::kBlocks)
     attention_plain_probabilities_kernel(AttentionProblem p, RowsOf<T> qkv, float* probabilities, int tiles,
                                          bool vectors) {
   using S = Shape<kDim>;
@@ -381,10 +384,9 @@ __global__ void __launch_bounds__(kThreads)
   float* const keys = queries + S::kHeadFloats;
 
   const AttentionBlock block = attention_block(p, tiles);
-  const int64_t column = static_cast<int64_t>(block.head) * p.head_size;
-  const int64_t width = static_cast<int64_t>(p.heads) * p.head_size;
+  const int column = block.head * p.head_size;
   const int first_query = block.tile * S::kTile;
-  const HeadRows<T> key_rows(qkv, block.first, column + width, p.head_size, vectors);
+  const HeadRows<T> key_rows(qkv, block.first, column + p.width, p.head_size, vectors);
   const Scores score(p, block);
   load_tile<kDim>(queries, HeadRows<T>(qkv, block.first, column, p.head_size, vectors), first_query, block.length);
 
@@ -421,25 +423,27 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// p[i][j] of a tile of keys or queries and its gradient: probabilities with dropout in `scores`, gradients of
-/// scores, but for the scale, in `gradients`.
-template <int kDim, typename PairOf>
+/// Of a tile: probabilities with dropout in `scores`, gradients of scores, but for the scale, in `gradients`. The rows
+/// are queries, or keys.
+template <int kDim, bool kRowsAreKeys>
 __device__ __forceinline__ void differentiate(const AttentionProblem& p, const Scores& score,
                                               float (&scores)[Shape<kDim>::kRows][Shape<kDim>::kRows],
                                               float (&gradients)[Shape<kDim>::kRows][Shape<kDim>::kRows],
-                                              const uint8_t* keep, int first_query, int first_key,
-                                              const QueryStatistics* statistics, PairOf pair_of) {
+                                              const KeepBits& bits, int first_query, int first_key,
+                                              const QueryStatistics* statistics) {
   using S = Shape<kDim>;
+  const int query0 = kRowsAreKeys ? thread_column() : thread_row();
+  const int key0 = kRowsAreKeys ? thread_row() : thread_column();
 #pragma unroll
   for (int i = 0; i < S::kRows; ++i) {
 #pragma unroll
     for (int j = 0; j < S::kRows; ++j) {
-      int query, key;
-      pair_of(thread_row() + kSide * i, thread_column() + kSide * j, &query, &key);
+      const int query_tile = kRowsAreKeys ? j : i, key_tile = kRowsAreKeys ? i : j;
+      const int query = query0 + kSide * query_tile, key = key0 + kSide * key_tile;
       const float s = score.score(scores[i][j], first_query + query, first_key + key);
       // 0 for a query beyond the row: its log Σ exp is infinite.
       const float probability = expf(s - statistics[query].log_sum_exp);
-      const bool kept = p.threshold == 0 || is_kept<kDim>(keep, query, key);
+      const bool kept = p.threshold == 0 || bits.template kept<kDim>(query_tile, key_tile);
       gradients[i][j] =
           probability * ((kept ? gradients[i][j] * p.kept_scale : 0.0f) - statistics[query].delta);
       scores[i][j] = kept ? probability * p.kept_scale : 0.0f;
@@ -449,7 +453,7 @@ __device__ __forceinline__ void differentiate(const AttentionProblem& p, const S
 
 /// Owns queries: d_query, and the statistics for the kernel below.
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, Shape<kDim>::kBlocks)
     attention_plain_backward_queries_kernel(AttentionProblem p, RowsOf<T> qkv, RowsOf<T> context,
                                             const float* log_sum_exp, RowsOf<T> d_context, RowsOf<T> d_qkv,
                                             QueryStatistics* all_statistics, int tiles, bool vectors) {
@@ -464,16 +468,14 @@ __global__ void __launch_bounds__(kThreads)
   uint8_t* const keep = reinterpret_cast<uint8_t*>(statistics + S::kTile);
 
   const AttentionBlock block = attention_block(p, tiles);
-  const int64_t column = static_cast<int64_t>(block.head) * p.head_size;
-  const int64_t width = static_cast<int64_t>(p.heads) * p.head_size;
+  const int column = block.head * p.head_size;
   clear_beyond(p, d_qkv, column, block, tiles);
   const int first_query = block.tile * S::kTile;
   if (first_query >= block.length) return;
 
-  const HeadRows<T> key_rows(qkv, block.first, column + width, p.head_size, vectors);
-  const HeadRows<T> value_rows(qkv, block.first, column + 2 * width, p.head_size, vectors);
-  ELECTRA_SHARED(RoundKeys, round_keys, 1);
-  const PairDropout dropout(p, block, round_keys);
+  const HeadRows<T> key_rows(qkv, block.first, column + p.width, p.head_size, vectors);
+  const HeadRows<T> value_rows(qkv, block.first, column + 2 * p.width, p.head_size, vectors);
+  const PairDropout<> dropout(p, block, static_cast<int>(threadIdx.x) % 32);
   const Scores score(p, block);
   load_tile<kDim>(queries, HeadRows<T>(qkv, block.first, column, p.head_size, vectors), first_query, block.length);
   load_tile<kDim>(d_rows, HeadRows<T>(d_context, block.first, column, p.head_size, vectors), first_query,
@@ -497,6 +499,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
 
+  const KeepBits bits(keep, thread_row(), thread_column());
   float sums[S::kRows][S::kColumns] = {};
   const KeyRange range = score.keys(first_query, S::kTile);
   for (int first_key = range.first; first_key < range.last; first_key += S::kTile) {
@@ -508,8 +511,7 @@ __global__ void __launch_bounds__(kThreads)
     float scores[S::kRows][S::kRows], gradients[S::kRows][S::kRows];
     dot_rows<kDim>(queries, keys, scores);
     dot_rows<kDim>(d_rows, values, gradients);
-    differentiate<kDim>(p, score, scores, gradients, keep, first_query, first_key, statistics,
-                        [](int row, int other, int* query, int* key) { *query = row, *key = other; });
+    differentiate<kDim, false>(p, score, scores, gradients, bits, first_query, first_key, statistics);
 #pragma unroll
     for (int i = 0; i < S::kRows; ++i) {
 #pragma unroll
@@ -528,7 +530,7 @@ __global__ void __launch_bounds__(kThreads)
 
 /// Owns keys: d_key and d_value.
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, Shape<kDim>::kBlocks)
     attention_plain_backward_keys_kernel(AttentionProblem p, RowsOf<T> qkv, RowsOf<T> d_context, RowsOf<T> d_qkv,
                                          const QueryStatistics* all_statistics, int tiles, bool vectors) {
   using S = Shape<kDim>;
@@ -543,23 +545,22 @@ __global__ void __launch_bounds__(kThreads)
   uint8_t* const keep = reinterpret_cast<uint8_t*>(statistics + S::kTile);
 
   const AttentionBlock block = attention_block(p, tiles);
-  const int64_t column = static_cast<int64_t>(block.head) * p.head_size;
-  const int64_t width = static_cast<int64_t>(p.heads) * p.head_size;
-  clear_beyond(p, d_qkv, column + width, block, tiles);
-  clear_beyond(p, d_qkv, column + 2 * width, block, tiles);
+  const int column = block.head * p.head_size;
+  clear_beyond(p, d_qkv, column + p.width, block, tiles);
+  clear_beyond(p, d_qkv, column + 2 * p.width, block, tiles);
   const int first_key = block.tile * S::kTile;
   if (first_key >= block.length) return;
 
   const HeadRows<T> query_rows(qkv, block.first, column, p.head_size, vectors);
   const HeadRows<T> gradient_rows(d_context, block.first, column, p.head_size, vectors);
-  ELECTRA_SHARED(RoundKeys, round_keys, 1);
-  const PairDropout dropout(p, block, round_keys);
+  const PairDropout<> dropout(p, block, static_cast<int>(threadIdx.x) % 32);
   const Scores score(p, block);
-  load_tile<kDim>(keys, HeadRows<T>(qkv, block.first, column + width, p.head_size, vectors), first_key,
+  load_tile<kDim>(keys, HeadRows<T>(qkv, block.first, column + p.width, p.head_size, vectors), first_key,
                   block.length);
-  load_tile<kDim>(values, HeadRows<T>(qkv, block.first, column + 2 * width, p.head_size, vectors), first_key,
+  load_tile<kDim>(values, HeadRows<T>(qkv, block.first, column + 2 * p.width, p.head_size, vectors), first_key,
                   block.length);
 
+  const KeepBits bits(keep, thread_column(), thread_row());
   float d_key[S::kRows][S::kColumns] = {}, d_value[S::kRows][S::kColumns] = {};
   const KeyRange range = score.queries(first_key, S::kTile);
   for (int first_query = range.first; first_query < range.last; first_query += S::kTile) {
@@ -577,8 +578,7 @@ __global__ void __launch_bounds__(kThreads)
     float scores[S::kRows][S::kRows], gradients[S::kRows][S::kRows];
     dot_rows<kDim>(keys, queries, scores);
     dot_rows<kDim>(values, d_rows, gradients);
-    differentiate<kDim>(p, score, scores, gradients, keep, first_query, first_key, statistics,
-                        [](int row, int other, int* query, int* key) { *query = other, *key = row; });
+    differentiate<kDim, true>(p, score, scores, gradients, bits, first_query, first_key, statistics);
 #pragma unroll
     for (int i = 0; i < S::kRows; ++i) {
 #pragma unroll
@@ -595,11 +595,11 @@ __global__ void __launch_bounds__(kThreads)
   float factor[S::kRows];
 #pragma unroll
   for (int i = 0; i < S::kRows; ++i) factor[i] = p.scale;
-  store_sums<kDim>(d_key, factor, HeadRows<T>(d_qkv, block.first, column + width, p.head_size, false), first_key,
+  store_sums<kDim>(d_key, factor, HeadRows<T>(d_qkv, block.first, column + p.width, p.head_size, false), first_key,
                    block.length);
 #pragma unroll
   for (int i = 0; i < S::kRows; ++i) factor[i] = 1.0f;
-  store_sums<kDim>(d_value, factor, HeadRows<T>(d_qkv, block.first, column + 2 * width, p.head_size, false),
+  store_sums<kDim>(d_value, factor, HeadRows<T>(d_qkv, block.first, column + 2 * p.width, p.head_size, false),
                    first_key, block.length);
 }
 
