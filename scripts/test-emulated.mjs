@@ -3,9 +3,11 @@
 //
 //   node scripts/test-emulated.mjs [part …] [--filter text] [--jobs N] [--long] [--build-only]
 //
-// Parts, all by default: emulator (the emulator itself), gemm (products, built in and through a stand-in for cuBLASLt),
-// test and grad (operators against the float64 reference), threads (the same bits under every schedule), model (whole
-// steps at real shapes). --long runs test and model under three schedules and with the stand-in, too.
+// Parts: emulator (the emulator itself), gemm (products, our own and through a stand-in for cuBLASLt), threads (every
+// operator against the float64 reference, with the same bits under three schedules), test (the operators once more,
+// every transfer and launch as late as the program's own waiting allows, products through the stand-in), model (whole
+// steps at real shapes under three schedules), grad (operators' gradients against finite differences). All but grad by
+// default; --long takes grad and more schedules, too.
 
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -101,60 +103,38 @@ function run(label, program, args, env = {}) {
 build();
 if (options["build-only"]) process.exit(0);
 
-const wanted = positionals.length > 0 ? positionals : parts;
-const schedules = options.long ? ["forward", "reversed", "random:7"] : ["random:7"];
+const usual = options.long ? parts : parts.filter((part) => part !== "grad");
+const wanted = positionals.length > 0 ? positionals : usual;
 const standIn = { ELECTRA_CUBLASLT: join(folder, "libcublasLt_stand_in.so") };
-const builtIn = { ELECTRA_CUBLASLT: "built-in" };
+const builtIn = { ELECTRA_CUBLASLT: "" };
 const filter = options.filter === "" ? [] : [options.filter];
+const long = options.long ? ["--long"] : [];
 const tasks = [];
-const add = (...task) => tasks.push(task);
-const shards = (count, use) => Array.from({ length: count }, (_, i) => use(`${i}/${count}`));
-
-if (wanted.includes("emulator")) add("emulator", "electra_emulator_tests", []);
-if (wanted.includes("gemm")) {
-  add("gemm, built-in", "electra_gemm_tests", [], builtIn);
-  add("gemm, stand-in for cuBLASLt", "electra_gemm_tests", [], standIn);
-}
-if (wanted.includes("test")) {
-  for (const schedule of schedules) {
-    shards(4, (shard) =>
-      add(`test ${schedule} ${shard}`, "electra_emulated_tests", ["test", ...filter, "--shard", shard], {
-        ...builtIn,
-        ELECTRA_EMULATOR_SCHEDULE: schedule,
-      }),
-    );
+const add = (label, program, args, env) => tasks.push([label, program, args, env]);
+/** The operator tests in a mode, cut into processes. */
+const addOperators = (label, mode, count, env, more = []) => {
+  for (let i = 0; i < count; i++) {
+    const shard = `${i}/${count}`;
+    add(`${label} ${shard}`, "electra_emulated_tests", [mode, ...filter, "--shard", shard, ...more], env);
   }
-  // Transfers and kernels run as late as the program's own waiting allows, products through the real class.
-  shards(2, (shard) =>
-    add(`test deferred, stand-in ${shard}`, "electra_emulated_tests", ["test", ...filter, "--shard", shard], {
-      ...standIn,
-      ELECTRA_EMULATOR_DEFER: "1",
-    }),
-  );
-}
-if (wanted.includes("grad")) {
-  shards(2, (shard) =>
-    add(`grad ${shard}`, "electra_emulated_tests", ["grad", ...filter, "--shard", shard], standIn),
-  );
-}
-if (wanted.includes("threads")) {
-  shards(4, (shard) =>
-    add(
-      `threads ${shard}`,
-      "electra_emulated_tests",
-      ["threads", ...filter, "--shard", shard, ...(options.long ? ["--long"] : [])],
-      builtIn,
-    ),
-  );
-}
-if (wanted.includes("model")) {
-  for (const schedule of schedules) {
-    add(`model ${schedule}`, "electra_emulated_model_tests", [], {
-      ...standIn,
+};
+
+if (wanted.includes("emulator")) add("emulator", "electra_emulator_tests", [], {});
+if (wanted.includes("gemm")) add("gemm", "electra_gemm_tests", [], standIn);
+if (wanted.includes("threads")) addOperators("threads", "threads", 4, builtIn, long);
+if (wanted.includes("test"))
+  addOperators("test, deferred, stand-in", "test", 2, {
+    ...standIn,
+    ELECTRA_EMULATOR_DEFER: "1",
+    ELECTRA_EMULATOR_SCHEDULE: "random:3",
+  });
+if (wanted.includes("grad")) addOperators("grad", "grad", 2, standIn);
+if (wanted.includes("model"))
+  for (const schedule of ["forward", "reversed", "random:7"])
+    add(`model, ${schedule}`, "electra_emulated_model_tests", [], {
+      ...(schedule === "reversed" ? builtIn : standIn),
       ELECTRA_EMULATOR_SCHEDULE: schedule,
     });
-  }
-}
 
 const total = { passed: 0, failed: 0 };
 const queue = [...tasks];
