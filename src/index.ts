@@ -29,6 +29,20 @@ export type * from "./engine/kernel-types.js";
 export { Kernels } from "./engine/kernels.js";
 export type * from "./engine/types.js";
 export { ElectraError } from "./errors.js";
+export { mixedExamples, mixedRows, paddingRows } from "./finetuning/features/mixed-examples.js";
+export { pairInput } from "./finetuning/features/pair-input.js";
+export { type BadRow, type BadRowSummary, noBadRows } from "./finetuning/reading/bad-rows.js";
+export type * from "./finetuning/task.js";
+export { createTasks } from "./finetuning/tasks/create-task.js";
+export { readTaskFile, type TaskSource } from "./finetuning/tasks/read-task-file.js";
+export { type TaskDescriptionInput, taskJsonSchema } from "./finetuning/tasks/task-description.js";
+export type { TaskSettings } from "./finetuning/tasks/task-settings.js";
+export {
+  type FinetuningHparams,
+  type ResolvedFinetuning,
+  resolveFinetuningHparams,
+} from "./hparams/finetuning-hparams.js";
+export { finetuningJsonSchema } from "./hparams/finetuning-json-schema.js";
 export { learningRateAt } from "./hparams/learning-rate.js";
 export {
   type PretrainingHparams,
@@ -45,9 +59,13 @@ export {
 export { MaskedTokenFiller } from "./inference/masked-token-filler.js";
 export { PretrainedModel } from "./inference/pretrained-model.js";
 export { type DetectedWord, ReplacedTokenDetector } from "./inference/replaced-token-detector.js";
+export { evaluateMrqa, evaluateSquadV1 } from "./metrics/answer-evaluation.js";
 export { bootstrapAuc } from "./metrics/bootstrap-auc.js";
+export type { MetricValues } from "./metrics/metric-values.js";
 export { PretrainingMetrics, type PretrainingMetricValues } from "./metrics/pretraining-metrics.js";
 export { rankAuc } from "./metrics/rank-auc.js";
+export { evaluateSquadV2 } from "./metrics/squad-v2-evaluation.js";
+export { evaluateConll } from "./metrics/tagging-scores.js";
 export { unigramCrossEntropy } from "./metrics/unigram-cross-entropy.js";
 export { type EvaluatePretrainingOptions, evaluatePretraining } from "./pretraining/evaluate.js";
 export { type MaskingIds, pretrainingModelConfig } from "./pretraining/model-config.js";

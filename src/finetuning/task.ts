@@ -101,6 +101,8 @@ export interface TaskScorer {
   add(features: TaskFeatures, output: HeadOutput): void;
   /** In the order in which they are reported. */
   results(): MetricValues;
+  /** Why the results are none, such as one class for everything; undefined if they are some. */
+  degenerate?(): string | undefined;
   /** Files to write beside the results, such as the answers to questions; by the hparam that says where. */
   files?(): Readonly<Partial<Record<"qa_eval_file" | "qa_preds_file" | "qa_na_file", unknown>>>;
 }

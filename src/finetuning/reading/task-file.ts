@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import { access, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { fileFailure } from "../../data/file-failure.js";
 import { ElectraError } from "../../errors.js";
@@ -9,16 +9,16 @@ import { ElectraError } from "../../errors.js";
 export interface FileSearch {
   readonly task: string;
   readonly split: string;
-  /** Relative paths, the preferred one first. */
+  /** Paths, the preferred one first. */
   readonly candidates: readonly string[];
-  /** Folder that the paths start from. */
+  /** Folder that relative paths start from. */
   readonly folder: string;
 }
 
 /** The first candidate that exists, or undefined. */
 export async function existingTaskFile({ folder, candidates }: FileSearch): Promise<string | undefined> {
   for (const candidate of candidates) {
-    const path = join(folder, candidate);
+    const path = resolve(folder, candidate);
     if (await access(path).then(always, never)) return path;
   }
   return undefined;
@@ -35,7 +35,7 @@ const never = () => false;
 export async function findTaskFile(search: FileSearch): Promise<string> {
   const path = await existingTaskFile(search);
   if (path !== undefined) return path;
-  const [first, ...others] = search.candidates.map((candidate) => join(search.folder, candidate));
+  const [first, ...others] = search.candidates.map((candidate) => resolve(search.folder, candidate));
   throw new ElectraError(
     "ERR_ELECTRA_FILE_NOT_FOUND",
     `Task ${search.task} has no data for the split ${search.split}: there is no ${first}.`,

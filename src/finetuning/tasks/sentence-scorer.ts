@@ -67,6 +67,17 @@ export class SentenceScorer implements TaskScorer {
         : this.#metrics.map((metric) => classScore(metric, outputs));
     return [...values, ["loss", meanLoss(this.#losses)]];
   }
+
+  /** A model that says the same of every example has not learned, unless the examples are all alike. */
+  degenerate(): string | undefined {
+    const same = (values: readonly number[]) => values.every((value) => value === values[0]);
+    if (this.#kind === "multi-label") {
+      const none = !this.#predictions.includes(1) && this.#labels.includes(1);
+      return none ? "no label is ever predicted" : undefined;
+    }
+    if (this.#labels.length < 2 || same(this.#labels) || !same(this.#predictions)) return undefined;
+    return `${this.#predictions[0]} is predicted for every example`;
+  }
 }
 
 function classScore(metric: SentenceMetric, outputs: HeadOutputs): MetricValues[number] {

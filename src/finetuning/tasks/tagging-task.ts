@@ -101,6 +101,12 @@ export class TaggingTask implements Task<TaggingExample> {
         if (target.labels.length === 0) return;
         sentences.push({ labels: target.labels, predictions: wordLabels, loss });
       },
+      degenerate() {
+        const predicted = sentences.flatMap(({ predictions }) => Array.from(predictions, (id) => tags[id]));
+        const only = new Set(predicted).size === 1 ? predicted[0] : undefined;
+        const gold = new Set(sentences.flatMap(({ labels }) => Array.from(labels))).size;
+        return only !== undefined && gold > 1 ? `${only} is predicted for every word` : undefined;
+      },
       results: () =>
         level === "span" ? spanScores(sentences, tags, options) : wordScores(sentences, options),
     };
