@@ -1,19 +1,18 @@
 // Which kernel multiplies.
 //
-// cuBLASLt takes plain products, biases, and the tanh-GELU with its gradient, in the form of its own epilogues.
-// Ours take what it lacks: the erf-GELU (the default) and the other activations would cost a pass of their own over
-// d after its product, which with the short k of these layers is as long as the product itself; and everything
-// where there is no cuBLASLt. The choice follows from shapes, types, strides and alignment alone.
+// cuBLASLt takes plain products, biases, and the tanh-GELU with its gradient, in the form of its own
+// epilogues. Ours take what it lacks: the erf-GELU (the default) and the other activations would cost a pass
+// of their own over d after its product, which with the short k of these layers is as long as the product
+// itself; and everything where there is no cuBLASLt. The choice follows from shapes, types, strides and
+// alignment alone.
 //
 // The library is column-major: a row-major matrix is its own transpose there, so d = op(a) · op(b) becomes
 // dᵀ = op(b)ᵀ · op(a)ᵀ, with b as the library's A, and rows of its D are our columns: where biases and their
 // gradients belong.
 //
-// Algorithms come from the library's heuristic, first choice, never from timing, and k is only cut in the way that adds
-// partial results in a separate pass: the same run gives the same bits. A plan (descriptors and algorithm) is made
-// once for each kind of product and kept.
-
-#include "gemm.h"
+// Algorithms come from the library's heuristic, first choice, never from timing, and k is only cut in the way
+// that adds partial results in a separate pass: the same run gives the same bits. A plan (descriptors and
+// algorithm) is made once for each kind of product and kept.
 
 #include <dlfcn.h>
 
@@ -27,6 +26,7 @@
 
 #include "cublaslt_api.h"
 #include "device_views.h"
+#include "gemm.h"
 #include "kernels/gemm_kernels.h"
 
 namespace electra::cuda {
@@ -37,8 +37,8 @@ namespace lt = cublaslt;
 constexpr size_t kOwnWorkspace = size_t{32} << 20;
 constexpr size_t kOldestVersion = 120000;
 
-/// The longest k for which an epilogue that the library lacks is worth our own product: with it the pass over d costs
-/// more than what the library's product is faster.
+/// The longest k for which an epilogue that the library lacks is worth our own product: with it the pass over
+/// d costs more than what the library's product is faster.
 constexpr int64_t kFusedDepth = 1024;
 
 uint32_t alignment_of(const void* pointer) {
@@ -52,7 +52,8 @@ const char* name_of(DType dtype) { return dtype == DType::kFloat32 ? "f32" : "bf
 #if defined(ELECTRA_CUDA_EMULATED)
 void enqueue_for_stand_in(lt::Stream stream, void (*work)(void*), void* argument, void (*release)(void*)) {
   const std::shared_ptr<void> owned(argument, release);
-  ELECTRA_CUDA_CHECK(emulator::enqueue(static_cast<cudaStream_t>(stream), [work, owned] { work(owned.get()); }));
+  ELECTRA_CUDA_CHECK(
+      emulator::enqueue(static_cast<cudaStream_t>(stream), [work, owned] { work(owned.get()); }));
 }
 constexpr lt::StandInHost kStandInHost{&enqueue_for_stand_in, &emulator::is_device_memory};
 #endif
@@ -64,8 +65,8 @@ struct Library {
   size_t version = 0;
   std::string reason;
 
-  /// Opens what ELECTRA_CUBLASLT names (an error if that fails), else what the loader finds. Never closed: other
-  /// parts of the process may use it.
+  /// Opens what ELECTRA_CUBLASLT names (an error if that fails), else what the loader finds. Never closed:
+  /// other parts of the process may use it.
   Library() {
     const char* wish = std::getenv("ELECTRA_CUBLASLT");
     if (wish != nullptr && std::strcmp(wish, "built-in") == 0) {
@@ -113,11 +114,11 @@ struct Library {
   }
 
   bool connect(void* library) {
-#define ELECTRA_CUBLASLT_LOAD(name, result, parameters)                                          \
-  api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "cublasLt" #name));             \
-  if (api.name == nullptr) {                                                                     \
-    reason = "libcublasLt has no cublasLt" #name;                                                \
-    return false;                                                                                \
+#define ELECTRA_CUBLASLT_LOAD(name, result, parameters)                              \
+  api.name = reinterpret_cast<decltype(api.name)>(dlsym(library, "cublasLt" #name)); \
+  if (api.name == nullptr) {                                                         \
+    reason = "libcublasLt has no cublasLt" #name;                                    \
+    return false;                                                                    \
   }
     ELECTRA_CUBLASLT_FUNCTIONS(ELECTRA_CUBLASLT_LOAD)
 #undef ELECTRA_CUBLASLT_LOAD
@@ -192,16 +193,16 @@ struct Gemm::Implementation {
   void check(lt::Status status, const char* call, const Product& p) const {
     if (status == lt::kSuccess) return;
     const char* status_name = library.api.GetStatusName(status);
-    throw EngineError("ERR_ELECTRA_CUDA",
-                      "%s: %s for [%lld, %lld]%s (%s, stride %lld) times [%lld, %lld]%s (stride %lld) into [%lld, "
-                      "%lld] (%s, stride %lld)",
-                      call, status_name != nullptr ? status_name : "unknown status",
-                      static_cast<long long>(p.a.rows), static_cast<long long>(p.a.cols),
-                      p.transpose_a ? " transposed" : "", name_of(p.a.dtype), static_cast<long long>(p.a.stride),
-                      static_cast<long long>(p.b.rows), static_cast<long long>(p.b.cols),
-                      p.transpose_b ? " transposed" : "", static_cast<long long>(p.b.stride),
-                      static_cast<long long>(p.d.rows), static_cast<long long>(p.d.cols), name_of(p.d.dtype),
-                      static_cast<long long>(p.d.stride));
+    throw EngineError(
+        "ERR_ELECTRA_CUDA",
+        "%s: %s for [%lld, %lld]%s (%s, stride %lld) times [%lld, %lld]%s (stride %lld) into [%lld, "
+        "%lld] (%s, stride %lld)",
+        call, status_name != nullptr ? status_name : "unknown status", static_cast<long long>(p.a.rows),
+        static_cast<long long>(p.a.cols), p.transpose_a ? " transposed" : "", name_of(p.a.dtype),
+        static_cast<long long>(p.a.stride), static_cast<long long>(p.b.rows),
+        static_cast<long long>(p.b.cols), p.transpose_b ? " transposed" : "",
+        static_cast<long long>(p.b.stride), static_cast<long long>(p.d.rows),
+        static_cast<long long>(p.d.cols), name_of(p.d.dtype), static_cast<long long>(p.d.stride));
   }
 
   template <typename T>
@@ -224,11 +225,24 @@ struct Gemm::Implementation {
 
   Plan& plan_for(const Product& p, const Work& work) {
     const bool aux = uses_aux(work.epilogue);
-    const PlanKey key{p.a.rows, p.a.cols, p.a.stride, p.transpose_a, p.b.rows, p.b.cols, p.b.stride, p.transpose_b,
-                      p.d.stride, static_cast<int64_t>(p.a.dtype), static_cast<int64_t>(p.d.dtype), p.add,
-                      static_cast<int64_t>(work.epilogue), aux ? p.aux_stride : 0,
+    const PlanKey key{p.a.rows,
+                      p.a.cols,
+                      p.a.stride,
+                      p.transpose_a,
+                      p.b.rows,
+                      p.b.cols,
+                      p.b.stride,
+                      p.transpose_b,
+                      p.d.stride,
+                      static_cast<int64_t>(p.a.dtype),
+                      static_cast<int64_t>(p.d.dtype),
+                      p.add,
+                      static_cast<int64_t>(work.epilogue),
+                      aux ? p.aux_stride : 0,
                       alignment_of(p.a.data) | static_cast<int64_t>(alignment_of(p.b.data)) << 16,
-                      alignment_of(p.d.data), alignment_of(work.vector), aux ? alignment_of(p.aux) : 0};
+                      alignment_of(p.d.data),
+                      alignment_of(work.vector),
+                      aux ? alignment_of(p.aux) : 0};
     const auto found = plans.find(key);
     if (found != plans.end()) return found->second;
     Plan plan;
@@ -260,7 +274,8 @@ struct Gemm::Implementation {
 
     lt::MatmulPreference preference = nullptr;
     check(api.MatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate", p);
-    const std::unique_ptr<void, lt::Status (*)(lt::MatmulPreference)> owned(preference, api.MatmulPreferenceDestroy);
+    const std::unique_ptr<void, lt::Status (*)(lt::MatmulPreference)> owned(preference,
+                                                                            api.MatmulPreferenceDestroy);
     const auto prefer = [&](lt::MatmulPreferenceAttribute attribute, auto value) {
       check(api.MatmulPreferenceSetAttribute(preference, attribute, &value, sizeof(value)),
             "cublasLtMatmulPreferenceSetAttribute", p);
@@ -274,8 +289,8 @@ struct Gemm::Implementation {
 
     lt::MatmulHeuristicResult results[4] = {};
     int count = 0;
-    const lt::Status status = api.MatmulAlgoGetHeuristic(library.handle, plan.desc, plan.a, plan.b, plan.d, plan.d,
-                                                         preference, 4, results, &count);
+    const lt::Status status = api.MatmulAlgoGetHeuristic(library.handle, plan.desc, plan.a, plan.b, plan.d,
+                                                         plan.d, preference, 4, results, &count);
     // No algorithm is an answer, too: NOT_SUPPORTED, or none at all.
     if (status != lt::kSuccess && status != lt::kNotSupported && status != lt::kInvalidValue)
       check(status, "cublasLtMatmulAlgoGetHeuristic", p);
@@ -292,8 +307,8 @@ struct Gemm::Implementation {
   void run(const Plan& plan, const Product& p, const Work& work) const {
     point(plan, p, work);
     const float alpha = 1, beta = p.add ? 1 : 0;
-    check(library.api.Matmul(library.handle, plan.desc, &alpha, p.b.data, plan.a, p.a.data, plan.b, &beta, p.d.data,
-                             plan.d, p.d.data, plan.d, &plan.algo, memory, library_bytes, stream),
+    check(library.api.Matmul(library.handle, plan.desc, &alpha, p.b.data, plan.a, p.a.data, plan.b, &beta,
+                             p.d.data, plan.d, p.d.data, plan.d, &plan.algo, memory, library_bytes, stream),
           "cublasLtMatmul", p);
   }
 
@@ -315,7 +330,8 @@ struct Gemm::Implementation {
         break;
       case Epilogue::kActivation:
         // f32 is the parity mode, and the library's tanh is an approximation.
-        *whole = narrow && p.activation == Activation::kGeluTanh && aux_fits && (p.bias == nullptr || bias_fits);
+        *whole =
+            narrow && p.activation == Activation::kGeluTanh && aux_fits && (p.bias == nullptr || bias_fits);
         if (*whole) {
           work.epilogue = p.bias != nullptr ? lt::kEpilogueGeluAuxBias : lt::kEpilogueGeluAux;
           work.vector = p.bias != nullptr ? bias : nullptr;
@@ -331,7 +347,8 @@ struct Gemm::Implementation {
 
   /// Whether the library takes the product at all, and then its plan.
   Plan* library_plan(const Product& p, const Work& work) {
-    if (library.handle == nullptr || p.d.rows == 0 || p.d.cols == 0 || p.a.rows == 0 || p.a.cols == 0) return nullptr;
+    if (library.handle == nullptr || p.d.rows == 0 || p.d.cols == 0 || p.a.rows == 0 || p.a.cols == 0)
+      return nullptr;
     Plan& plan = plan_for(p, work);
     return plan.usable ? &plan : nullptr;
   }
@@ -346,12 +363,13 @@ struct Gemm::Implementation {
     // Vectors that the library writes in d's type, beside its product; added to the f32 ones afterwards.
     void* const vector = own.memory;
     const size_t vector_bytes = (static_cast<size_t>(shape.n) * sizeof(float) + 255) / 256 * 256;
-    if (p.column_sums_of_b != nullptr && p.d.dtype == DType::kFloat32 && work.epilogue == lt::kEpilogueDefault &&
-        whole && vector_bytes < own.bytes) {
+    if (p.column_sums_of_b != nullptr && p.d.dtype == DType::kFloat32 &&
+        work.epilogue == lt::kEpilogueDefault && whole && vector_bytes < own.bytes) {
       const Work summing{lt::kEpilogueBGradA, vector};
       Plan* plain = library_plan(p, work);
       Plan* summed = library_plan(p, summing);
-      // With the sums the library may be unable to cut k and leave most of the device idle: it says so in waves.
+      // With the sums the library may be unable to cut k and leave most of the device idle: it says so in
+      // waves.
       if (summed != nullptr && plain != nullptr && summed->waves >= 0.5f * std::min(1.0f, plain->waves)) {
         run(*summed, p, summing);
         add_vector(vector, p.d.dtype, shape.n, p.column_sums_of_b);
@@ -385,7 +403,8 @@ struct Gemm::Implementation {
   }
 
   void add_vector(const void* vector, DType dtype, int64_t size, float* into) const {
-    if (dtype == DType::kFloat32) return add_partials(static_cast<const float*>(vector), 1, size, into, stream);
+    if (dtype == DType::kFloat32)
+      return add_partials(static_cast<const float*>(vector), 1, size, into, stream);
     const Matrix row{const_cast<void*>(vector), 1, size, size, dtype};
     add_column_sums(row, into, {static_cast<char*>(own.memory) + own.bytes / 2, own.bytes / 2}, stream);
   }

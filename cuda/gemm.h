@@ -30,9 +30,9 @@ enum class Epilogue : int32_t {
   kActivationGradient,  ///< result = product ⊙ activation'(aux)
 };
 
-/// d (m x n) = op(a) · op(b) [+ d if `add`], with op the transpose where said. a and b are both f32 (then d is
-/// f32, and they are multiplied in full f32, no TF32) or both bf16 (then d is bf16 or f32). f32 accumulation.
-/// Extents of zero are legal. `add` goes with kNone and kBias only.
+/// d (m x n) = op(a) · op(b) [+ d if `add`], with op the transpose where said. a and b are both f32 (then d
+/// is f32, and they are multiplied in full f32, no TF32) or both bf16 (then d is bf16 or f32). f32
+/// accumulation. Extents of zero are legal. `add` goes with kNone and kBias only.
 struct Product {
   Matrix a;  ///< [m, k], or [k, m] if transpose_a
   bool transpose_a = false;
@@ -46,13 +46,13 @@ struct Product {
   /// The bias in bf16, where d is bf16 and there is such a form: the library's epilogue wants it in d's type.
   /// Null: the bias is added by a kernel of ours.
   const __nv_bfloat16* narrow_bias = nullptr;
-  void* aux = nullptr;         ///< [m, n], of d's type, `aux_stride` apart; must not be d
+  void* aux = nullptr;  ///< [m, n], of d's type, `aux_stride` apart; must not be d
   int64_t aux_stride = 0;
   /// [n], f32: the column sums of the result are added to it (the bias gradient of the layer before). Null:
   /// not wanted. Not with `add`.
   float* column_sums = nullptr;
-  /// [n], f32: the column sums of b are added to it (the bias gradient beside a weight gradient; b must not be
-  /// transposed). Null: not wanted.
+  /// [n], f32: the column sums of b are added to it (the bias gradient beside a weight gradient; b must not
+  /// be transposed). Null: not wanted.
   float* column_sums_of_b = nullptr;
 };
 
@@ -66,8 +66,8 @@ class Gemm {
 
   const char* name() const;    ///< "cuBLASLt 13.1.1" or "built-in"
   const char* reason() const;  ///< why built-in; empty otherwise
-  /// Whether the epilogue costs no pass of its own over d. multiply() does it in any case; a caller that makes a
-  /// pass over d anyway may rather do it there.
+  /// Whether the epilogue costs no pass of its own over d. multiply() does it in any case; a caller that
+  /// makes a pass over d anyway may rather do it there.
   bool supports(const Product& product);
   /// Enqueues the product with everything that was asked of it, in as few kernels as there are for it. Which
   /// ones depends on shapes, types, strides, alignment and the device, so results are the same bits from run

@@ -1,7 +1,7 @@
 #pragma once
 // The activation functions and their slopes, in f32. `kExact` takes the library's functions (2-3 ulp), for
-// activations kept in f32; otherwise approximations good to 2e-7 serve, far below half a step of bf16 and three
-// times as fast: at 16 bits an epilogue would otherwise wait for erf longer than for memory.
+// activations kept in f32; otherwise approximations good to 2e-7 serve, far below half a step of bf16 and
+// three times as fast: at 16 bits an epilogue would otherwise wait for erf longer than for memory.
 
 #include "../../native/tensor.h"
 #include "../platform/platform.h"

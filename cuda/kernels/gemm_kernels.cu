@@ -1,39 +1,38 @@
 // Matrix products of our own: d = op(a) · op(b) for row-major matrices of any shape, stride and alignment.
 //
-// Two kernels multiply. `mma_product` is for bf16 with rows that start at multiples of 16 bytes: a tile of d for
-// each block of four warps, k in steps of 32 that arrive in a ring of four stages of shared memory by cp.async
-// while the tensor cores work on older ones. A warp of the large tile (128 x 128) owns 64 x 64 elements, so that
-// one step of 16 along k takes 32 products for 8 ldmatrix: shared memory and tensor cores then need about the
-// same time. Rows of a stage are not padded but swizzled in units of 16 bytes, so that the eight rows of an
-// 8 x 8 matrix lie in different banks. Whichever way a and b are stored, ldmatrix or its transposing form
-// makes fragments of them. `fma_product` is the rest: f32 in full precision (the parity mode), and bf16 that is
-// not aligned; register tiles of 8 x 8 or 4 x 4 from two alternating stages.
+// Two kernels multiply. `mma_product` is for bf16 with rows that start at multiples of 16 bytes: a tile of d
+// for each block of four warps, k in steps of 32 that arrive in a ring of four stages of shared memory by
+// cp.async while the tensor cores work on older ones. A warp of the large tile (128 x 128) owns 64 x 64
+// elements, so that one step of 16 along k takes 32 products for 8 ldmatrix: shared memory and tensor cores
+// then need about the same time. Rows of a stage are not padded but swizzled in units of 16 bytes, so that
+// the eight rows of an 8 x 8 matrix lie in different banks. Whichever way a and b are stored, ldmatrix or its
+// transposing form makes fragments of them. `fma_product` is the rest: f32 in full precision (the parity
+// mode), and bf16 that is not aligned; register tiles of 8 x 8 or 4 x 4 from two alternating stages.
 //
-// Epilogues run on the accumulators: bias, activation with its pre-activation kept, or the activation's slope,
-// and the column sums of the result (the bias gradient). bf16 results leave in pieces of 16 bytes: a fragment
-// has two neighbouring columns in a lane, and a 4 x 4 transposition among the four lanes of a row makes eight
-// of them (four shuffles for four words; staging in shared memory would cost twice as much). What an epilogue
-// moves is m·n elements of d and as many of aux; for the feed-forward layer of ELECTRA-Small (16384 x 1024 x
-// 256) that is 67 MB of 76, so the products there wait for memory and not for tensor cores.
+// Epilogues run on the accumulators: bias, activation with its pre-activation kept, or the activation's
+// slope, and the column sums of the result (the bias gradient). bf16 results leave in pieces of 16 bytes: a
+// fragment has two neighbouring columns in a lane, and a 4 x 4 transposition among the four lanes of a row
+// makes eight of them (four shuffles for four words; staging in shared memory would cost twice as much). What
+// an epilogue moves is m·n elements of d and as many of aux; for the feed-forward layer of ELECTRA-Small
+// (16384 x 1024 x 256) that is 67 MB of 76, so the products there wait for memory and not for tensor cores.
 //
 // A weight gradient has few tiles and a long k (all tokens). Its k is cut into as many stretches as fill the
-// machine once; their products go to workspace in f32 and `finish` adds them in the order of stretches. Nothing
-// is added atomically: the same shapes on the same device give the same bits.
-
-#include "gemm_kernels.h"
+// machine once; their products go to workspace in f32 and `finish` adds them in the order of stretches.
+// Nothing is added atomically: the same shapes on the same device give the same bits.
 
 #include <algorithm>
 #include <type_traits>
 
 #include "../device_views.h"
 #include "activations.h"
+#include "gemm_kernels.h"
 
 namespace electra::cuda {
 namespace {
 
-constexpr int64_t kSumRows = 256;        // rows of one partial column sum, at least
-constexpr int kFinishColumns = 32;       // threads along a row
-constexpr int kFinishRows = 8;           // rows that a block works on at a time
+constexpr int64_t kSumRows = 256;   // rows of one partial column sum, at least
+constexpr int kFinishColumns = 32;  // threads along a row
+constexpr int kFinishRows = 8;      // rows that a block works on at a time
 constexpr int kAddColumns = 32, kAddRows = 32;
 
 /// One operand as a kernel takes it: element (i, j) of the matrix as it is stored, row-major.
@@ -55,9 +54,9 @@ struct Result {
   int64_t aux_stride;
   Activation activation;
   bool add;
-  bool wide;          // rows of d and aux can be accessed 16 bytes (f32: 8 bytes) at a time
-  float* partials;    // [stretch, rows, cols] when k is cut: the plain product, and `finish` does the rest
-  float* column_sums; // [row tile, cols], or null
+  bool wide;           // rows of d and aux can be accessed 16 bytes (f32: 8 bytes) at a time
+  float* partials;     // [stretch, rows, cols] when k is cut: the plain product, and `finish` does the rest
+  float* column_sums;  // [row tile, cols], or null
 };
 
 template <Epilogue kEpilogue, typename D>
@@ -83,8 +82,8 @@ __device__ __forceinline__ float store_element(const Result<D>& r, int64_t row, 
   return value;
 }
 
-/// Tiles in the order of blocks: eight rows of tiles at a time, so that blocks that run together share tiles of
-/// b as well as of a in the second-level cache.
+/// Tiles in the order of blocks: eight rows of tiles at a time, so that blocks that run together share tiles
+/// of b as well as of a in the second-level cache.
 struct TilePosition {
   int64_t row, col;
 };
@@ -102,8 +101,9 @@ __device__ __forceinline__ TilePosition tile_position(int64_t index, int64_t row
 constexpr int kFmaThreads = 256;
 constexpr int kFmaDepth = 16;
 
-/// Reads a tile [kFmaDepth, kWidth] of an operand in which the tile's width runs along m or n. `along` says that
-/// the stored rows run along the width; otherwise they run along k and the tile is transposed on the way.
+/// Reads a tile [kFmaDepth, kWidth] of an operand in which the tile's width runs along m or n. `along` says
+/// that the stored rows run along the width; otherwise they run along k and the tile is transposed on the
+/// way.
 template <typename T, int kWidth, bool kVector>
 struct FmaTile {
   static constexpr int kPer = kVector ? 4 : 1;
@@ -121,8 +121,8 @@ struct FmaTile {
     }
   }
 
-  __device__ __forceinline__ void load(const T* data, int64_t stride, bool along, int64_t first_k, int64_t end_k,
-                                       int64_t first_w, int64_t end_w) {
+  __device__ __forceinline__ void load(const T* data, int64_t stride, bool along, int64_t first_k,
+                                       int64_t end_k, int64_t first_w, int64_t end_w) {
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {
       int tile_k, tile_w;
@@ -154,7 +154,7 @@ struct FmaTile {
 
 /// A tile of kTile x kTile by 16 x 16 threads; kTile 64: 4 x 4 elements a thread, 128: four times 4 x 4.
 template <typename T, typename D, int kTile, bool kVector, Epilogue kEpilogue>
-__global__ void __launch_bounds__(kFmaThreads)
+__global__ void __launch_bounds__(kFmaThreads, kEpilogue == Epilogue::kNone ? 2 : 1)
     fma_product(Operand<T> a, Operand<T> b, Result<D> r, int64_t k, int64_t stretch, int64_t row_tiles,
                 int64_t col_tiles) {
   constexpr int kGroups = kTile / 64;
@@ -230,8 +230,8 @@ constexpr int kMmaDepth = 32;
 constexpr int kMmaStages = 4;
 
 /// One stage of an operand: [kMmaDepth, kTile] if its stored rows run along the tile's width (kAlong), else
-/// [kTile, kMmaDepth]. Sixteen-byte chunks are swizzled within their row, so that the rows of an 8 x 8 matrix, which
-/// ldmatrix reads at once, lie in different banks.
+/// [kTile, kMmaDepth]. Sixteen-byte chunks are swizzled within their row, so that the rows of an 8 x 8
+/// matrix, which ldmatrix reads at once, lie in different banks.
 template <int kTile, bool kAlong>
 struct MmaStage {
   static constexpr int kElements = kTile * kMmaDepth;
@@ -243,10 +243,12 @@ struct MmaStage {
     return (row * kRowChunks + (kAlong ? chunk ^ (row & 7) : chunk ^ (row >> 1 & 3))) * 8;
   }
 
-  /// `from` is this thread's first chunk, `left_k` and `left_w` what is left of the matrix from the stage's corner.
+  /// `from` is this thread's first chunk, `left_k` and `left_w` what is left of the matrix from the stage's
+  /// corner.
   __device__ __forceinline__ static void copy(__nv_bfloat16* stage, const __nv_bfloat16* from, int64_t stride,
                                               int left_k, int left_w) {
-    const int row0 = static_cast<int>(threadIdx.x) / kRowChunks, chunk = static_cast<int>(threadIdx.x) % kRowChunks;
+    const int row0 = static_cast<int>(threadIdx.x) / kRowChunks,
+              chunk = static_cast<int>(threadIdx.x) % kRowChunks;
     const int rows = kAlong ? left_k : left_w, columns = (kAlong ? left_w : left_k) - chunk * 8;
 #pragma unroll
     for (int i = 0; i < kCopies; ++i) {
@@ -264,10 +266,12 @@ struct MmaStage {
       }
     }
   }
-  __device__ __forceinline__ static const __nv_bfloat16* first_chunk(const Operand<__nv_bfloat16>& x, int64_t first_k,
-                                                                     int64_t first_w) {
-    const int row = static_cast<int>(threadIdx.x) / kRowChunks, chunk = static_cast<int>(threadIdx.x) % kRowChunks;
-    return x.data + (kAlong ? (first_k + row) * x.stride + first_w : (first_w + row) * x.stride + first_k) + chunk * 8;
+  __device__ __forceinline__ static const __nv_bfloat16* first_chunk(const Operand<__nv_bfloat16>& x,
+                                                                     int64_t first_k, int64_t first_w) {
+    const int row = static_cast<int>(threadIdx.x) / kRowChunks,
+              chunk = static_cast<int>(threadIdx.x) % kRowChunks;
+    return x.data + (kAlong ? (first_k + row) * x.stride + first_w : (first_w + row) * x.stride + first_k) +
+           chunk * 8;
   }
 };
 
@@ -536,8 +540,8 @@ struct FinishSource {
   int64_t count;
 };
 
-/// A block takes kFinishColumns · kWidth columns of `row_stretch` rows; thread row y takes every eighth row. Sums
-/// of columns: over a thread's rows, then over the eight threads in order.
+/// A block takes kFinishColumns · kWidth columns of `row_stretch` rows; thread row y takes every eighth row.
+/// Sums of columns: over a thread's rows, then over the eight threads in order.
 template <typename D, int kWidth, Epilogue kEpilogue>
 __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
     finish(Result<D> r, FinishSource source, int64_t row_stretch) {
@@ -577,7 +581,8 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
         for (int e = 0; e < kWidth; ++e) value[e] = to_float(packed[e]);
       }
       Packed<D, kWidth> aux;
-      if (kEpilogue == Epilogue::kActivationGradient) aux = load_packed<kWidth>(r.aux + row * r.aux_stride + col);
+      if (kEpilogue == Epilogue::kActivationGradient)
+        aux = load_packed<kWidth>(r.aux + row * r.aux_stride + col);
       if (kEpilogue == Epilogue::kActivation && r.aux != nullptr) {
 #pragma unroll
         for (int e = 0; e < kWidth; ++e) aux[e] = from_float<D>(value[e] + bias[e]);
@@ -646,8 +651,8 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
   }
 }
 
-/// Adds partial sums of columns: 32 columns a block, 32 threads a column, each over every 32nd partial, then the
-/// threads in order.
+/// Adds partial sums of columns: 32 columns a block, 32 threads a column, each over every 32nd partial, then
+/// the threads in order.
 __global__ void __launch_bounds__(kAddColumns* kAddRows)
     add_partials_kernel(const float* partials, int64_t count, int64_t cols, float* into) {
   const int64_t col = blockIdx.x * kAddColumns + threadIdx.x;
@@ -682,7 +687,8 @@ void with_epilogue(Epilogue epilogue, Body body) {
 }
 
 bool aligned_rows(const void* data, int64_t stride, int64_t element, int64_t bytes) {
-  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(bytes) == 0 && stride * element % bytes == 0;
+  return reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(bytes) == 0 &&
+         stride * element % bytes == 0;
 }
 
 template <typename D>
@@ -704,7 +710,8 @@ Result<D> result_of(const Product& p) {
 
 /// Rows of one partial column sum. Many partials cost as much as they save, and they must fit.
 int64_t sum_stretch(int64_t rows, int64_t cols, size_t bytes) {
-  const int64_t most = std::min<int64_t>(512, static_cast<int64_t>(bytes / sizeof(float)) / std::max<int64_t>(1, cols));
+  const int64_t most =
+      std::min<int64_t>(512, static_cast<int64_t>(bytes / sizeof(float)) / std::max<int64_t>(1, cols));
   return std::max(ceil_div(ceil_div(rows, std::max<int64_t>(1, most)), kFinishRows) * kFinishRows, kSumRows);
 }
 
@@ -731,12 +738,13 @@ void run_finish(const Product& p, Result<D> r, const FinishSource& source, const
     const dim3 block(kFinishColumns, kFinishRows);
     if (wide)
       launch("finish_product", finish<D, kWide, kEpilogue>,
-             dim3(static_cast<unsigned>(ceil_div(r.cols, kWide * kFinishColumns)), static_cast<unsigned>(blocks)), block,
-             0, stream, r, source, stretch);
+             dim3(static_cast<unsigned>(ceil_div(r.cols, kWide * kFinishColumns)),
+                  static_cast<unsigned>(blocks)),
+             block, 0, stream, r, source, stretch);
     else
       launch("finish_product", finish<D, 1, kEpilogue>,
-             dim3(static_cast<unsigned>(ceil_div(r.cols, kFinishColumns)), static_cast<unsigned>(blocks)), block, 0,
-             stream, r, source, stretch);
+             dim3(static_cast<unsigned>(ceil_div(r.cols, kFinishColumns)), static_cast<unsigned>(blocks)),
+             block, 0, stream, r, source, stretch);
   });
   if (with_sums) add_partials(r.column_sums, blocks, r.cols, p.column_sums, stream);
 }
@@ -762,8 +770,8 @@ GemmWorkspace second_half(const GemmWorkspace& w) {
 }
 
 template <typename T, typename D>
-void fma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& workspace, int32_t multiprocessors,
-                  cudaStream_t stream) {
+void fma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& workspace,
+                  int32_t multiprocessors, cudaStream_t stream) {
   const Operand<T> a{static_cast<const T*>(p.a.data), p.a.stride, p.transpose_a};
   const Operand<T> b{static_cast<const T*>(p.b.data), p.b.stride, p.transpose_b};
   // bf16 comes here only when its rows are not aligned.
@@ -782,10 +790,11 @@ void fma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& 
   with_epilogue(cut.count > 1 ? Epilogue::kNone : p.epilogue, [&](auto epilogue) {
     constexpr Epilogue kEpilogue = decltype(epilogue)::value;
     const auto run = [&](auto kernel) {
-      launch("fma_product", kernel, grid, kFmaThreads, 0, stream, a, b, r, s.k, cut.stretch, row_tiles, col_tiles);
+      launch("fma_product", kernel, grid, kFmaThreads, 0, stream, a, b, r, s.k, cut.stretch, row_tiles,
+             col_tiles);
     };
     if (large)
-      run(fma_product<T, D, kFloats ? 128 : 64, kFloats, kEpilogue>);
+      run(fma_product < T, D, kFloats ? 128 : 64, kFloats, kEpilogue >);
     else if (vector)
       run(fma_product<T, D, 64, kFloats, kEpilogue>);
     else
@@ -798,26 +807,27 @@ void fma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& 
   }
 }
 
-/// The instance for a way of storing and an epilogue, or null where there is none: forward passes (a, b as stored),
-/// gradients of activations (b transposed) and of weights (a transposed).
+/// The instance for a way of storing and an epilogue, or null where there is none: forward passes (a, b as
+/// stored), gradients of activations (b transposed) and of weights (a transposed).
 template <typename D, int kTile>
 auto mma_kernel(const Product& p, bool cut) {
-  using Kernel = void (*)(Operand<__nv_bfloat16>, Operand<__nv_bfloat16>, Result<D>, int64_t, int64_t, int64_t,
-                          int64_t);
+  using Kernel =
+      void (*)(Operand<__nv_bfloat16>, Operand<__nv_bfloat16>, Result<D>, int64_t, int64_t, int64_t, int64_t);
   constexpr bool kNarrow = sizeof(D) == 2;
   const bool activation = !cut && p.epilogue == Epilogue::kActivation;
   const bool gradient = !cut && p.epilogue == Epilogue::kActivationGradient;
   Kernel kernel = nullptr;
   if (!p.transpose_a && !p.transpose_b) {
     if (activation)
-      kernel = kNarrow ? Kernel(mma_product<D, kTile, false, true, kNarrow ? Epilogue::kActivation : Epilogue::kNone>)
+      kernel = kNarrow ? Kernel(mma_product < D, kTile, false, true,
+                                kNarrow ? Epilogue::kActivation : Epilogue::kNone >)
                        : nullptr;
     else if (!gradient)
       kernel = mma_product<D, kTile, false, true, Epilogue::kNone>;
   } else if (!p.transpose_a) {
     if (gradient)
-      kernel = kNarrow ? Kernel(mma_product<D, kTile, false, false,
-                                            kNarrow ? Epilogue::kActivationGradient : Epilogue::kNone>)
+      kernel = kNarrow ? Kernel(mma_product < D, kTile, false, false,
+                                kNarrow ? Epilogue::kActivationGradient : Epilogue::kNone >)
                        : nullptr;
     else if (!activation)
       kernel = mma_product<D, kTile, false, false, Epilogue::kNone>;
@@ -829,12 +839,13 @@ auto mma_kernel(const Product& p, bool cut) {
 
 /// False: not for this product.
 template <typename D>
-bool mma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& workspace, int32_t multiprocessors,
-                  cudaStream_t stream) {
+bool mma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& workspace,
+                  int32_t multiprocessors, cudaStream_t stream) {
   using T = __nv_bfloat16;
   const Operand<T> a{static_cast<const T*>(p.a.data), p.a.stride, p.transpose_a};
   const Operand<T> b{static_cast<const T*>(p.b.data), p.b.stride, p.transpose_b};
-  if (s.k == 0 || !aligned_rows(a.data, a.stride, 2, 16) || !aligned_rows(b.data, b.stride, 2, 16)) return false;
+  if (s.k == 0 || !aligned_rows(a.data, a.stride, 2, 16) || !aligned_rows(b.data, b.stride, 2, 16))
+    return false;
   const int64_t large_tiles = ceil_div(s.m, 128) * ceil_div(s.n, 128);
   const bool large = s.m > 64 && s.n > 64 &&
                      large_tiles * std::max<int64_t>(1, s.k / 512) >= std::max(1, multiprocessors / 2);
@@ -868,8 +879,8 @@ bool mma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& 
   if (fused_sums) r.column_sums = static_cast<float*>(rest.memory);
   launch("mma_product", kernel,
          dim3(static_cast<unsigned>(row_tiles * col_tiles), static_cast<unsigned>(cut.count)), kMmaThreads,
-         static_cast<size_t>(kMmaStages * 2 * tile * kMmaDepth * 2), stream, a, b, r, s.k, cut.stretch, row_tiles,
-         col_tiles);
+         static_cast<size_t>(kMmaStages * 2 * tile * kMmaDepth * 2), stream, a, b, r, s.k, cut.stretch,
+         row_tiles, col_tiles);
   if (to_partials)
     run_finish<D>(p, r, FinishSource{r.partials, cut.count}, rest, stream);
   else if (fused_sums)
@@ -888,23 +899,24 @@ ProductShape check_product(const Product& p) {
   s.n = p.transpose_b ? p.b.rows : p.b.cols;
   const int64_t b_k = p.transpose_b ? p.b.cols : p.b.rows;
   const bool types = p.a.dtype == p.b.dtype && (p.d.dtype == p.a.dtype || p.d.dtype == DType::kFloat32);
-  ELECTRA_CHECK_SHAPE(b_k == s.k && p.d.rows == s.m && p.d.cols == s.n && types && p.a.stride >= p.a.cols &&
-                          p.b.stride >= p.b.cols && p.d.stride >= p.d.cols,
-                      "product: [%lld, %lld]%s times [%lld, %lld]%s into [%lld, %lld] (%s, %s, %s)",
-                      static_cast<long long>(p.a.rows), static_cast<long long>(p.a.cols),
-                      p.transpose_a ? " transposed" : "", static_cast<long long>(p.b.rows),
-                      static_cast<long long>(p.b.cols), p.transpose_b ? " transposed" : "",
-                      static_cast<long long>(p.d.rows), static_cast<long long>(p.d.cols),
-                      p.a.dtype == DType::kFloat32 ? "f32" : "bf16", p.b.dtype == DType::kFloat32 ? "f32" : "bf16",
-                      p.d.dtype == DType::kFloat32 ? "f32" : "bf16");
+  ELECTRA_CHECK_SHAPE(
+      b_k == s.k && p.d.rows == s.m && p.d.cols == s.n && types && p.a.stride >= p.a.cols &&
+          p.b.stride >= p.b.cols && p.d.stride >= p.d.cols,
+      "product: [%lld, %lld]%s times [%lld, %lld]%s into [%lld, %lld] (%s, %s, %s)",
+      static_cast<long long>(p.a.rows), static_cast<long long>(p.a.cols), p.transpose_a ? " transposed" : "",
+      static_cast<long long>(p.b.rows), static_cast<long long>(p.b.cols), p.transpose_b ? " transposed" : "",
+      static_cast<long long>(p.d.rows), static_cast<long long>(p.d.cols),
+      p.a.dtype == DType::kFloat32 ? "f32" : "bf16", p.b.dtype == DType::kFloat32 ? "f32" : "bf16",
+      p.d.dtype == DType::kFloat32 ? "f32" : "bf16");
   const bool activation = p.epilogue == Epilogue::kActivation || p.epilogue == Epilogue::kActivationGradient;
-  ELECTRA_CHECK_SHAPE(!(p.add && (activation || p.column_sums != nullptr)) &&
-                          (p.epilogue != Epilogue::kBias || p.bias != nullptr || s.n == 0) &&
-                          (p.epilogue != Epilogue::kActivationGradient || p.aux != nullptr || s.m * s.n == 0) &&
-                          (!activation || p.aux == nullptr || p.aux_stride >= s.n) &&
-                          (p.column_sums_of_b == nullptr || !p.transpose_b),
-                      "product [%lld, %lld]: an epilogue that does not fit", static_cast<long long>(s.m),
-                      static_cast<long long>(s.n));
+  ELECTRA_CHECK_SHAPE(
+      !(p.add && (activation || p.column_sums != nullptr)) &&
+          (p.epilogue != Epilogue::kBias || p.bias != nullptr || s.n == 0) &&
+          (p.epilogue != Epilogue::kActivationGradient || p.aux != nullptr || s.m * s.n == 0) &&
+          (!activation || p.aux == nullptr || p.aux_stride >= s.n) &&
+          (p.column_sums_of_b == nullptr || !p.transpose_b),
+      "product [%lld, %lld]: an epilogue that does not fit", static_cast<long long>(s.m),
+      static_cast<long long>(s.n));
   return s;
 }
 
@@ -928,12 +940,13 @@ void add_column_sums(const Matrix& x, float* into, const GemmWorkspace& workspac
     const dim3 block(kFinishColumns, kFinishRows);
     if (wide)
       launch("column_sums", column_sums_kernel<T, kWide>,
-             dim3(static_cast<unsigned>(ceil_div(x.cols, kWide * kFinishColumns)), static_cast<unsigned>(blocks)),
+             dim3(static_cast<unsigned>(ceil_div(x.cols, kWide * kFinishColumns)),
+                  static_cast<unsigned>(blocks)),
              block, 0, stream, data, x.stride, x.rows, x.cols, stretch, partials);
     else
       launch("column_sums", column_sums_kernel<T, 1>,
-             dim3(static_cast<unsigned>(ceil_div(x.cols, kFinishColumns)), static_cast<unsigned>(blocks)), block, 0,
-             stream, data, x.stride, x.rows, x.cols, stretch, partials);
+             dim3(static_cast<unsigned>(ceil_div(x.cols, kFinishColumns)), static_cast<unsigned>(blocks)),
+             block, 0, stream, data, x.stride, x.rows, x.cols, stretch, partials);
   });
   add_partials(partials, blocks, x.cols, into, stream);
 }

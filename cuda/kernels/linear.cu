@@ -5,17 +5,17 @@
 //   backward weight  dW += xᵀ dy, db += column sums of dy
 //
 // The products and what belongs to them are Gemm's affair (gemm.h); aux is the pre-activation for every
-// activation, as cuBLASLt's own epilogue wants it. Here are the layers that are no products worth the name: with
-// a handful of outputs (the discriminator's logit of each token, a classifier's) the traffic is that of x alone,
-// T·in elements, and every kernel reads or writes it once:
+// activation, as cuBLASLt's own epilogue wants it. Here are the layers that are no products worth the name:
+// with a handful of outputs (the discriminator's logit of each token, a classifier's) the traffic is that of
+// x alone, T·in elements, and every kernel reads or writes it once:
 //
 //   narrow_forward   a warp for a row, 16 bytes a lane, the weights from the first-level cache
 //   narrow_data      a thread for a few columns: their weights in registers, down a stretch of rows
 //   narrow_weight    the same walk, summing x ⊙ dy instead; stretches are added in order by a second kernel
 //
 // They take the f32 masters, and dy and y in either type: logits and their gradients are f32 on every device,
-// while x is in bf16 in the fast mode. Rows beyond the actual extent: products over finite inputs forward, zeros
-// by contract backward; the kernels here write zeros there.
+// while x is in bf16 in the fast mode. Rows beyond the actual extent: products over finite inputs forward,
+// zeros by contract backward; the kernels here write zeros there.
 
 #include <algorithm>
 
@@ -28,7 +28,7 @@
 namespace electra::cuda {
 namespace {
 
-constexpr int64_t kNarrow = 8;      // outputs of a narrow layer, at most, and outputs that one pass takes
+constexpr int64_t kNarrow = 8;  // outputs of a narrow layer, at most, and outputs that one pass takes
 constexpr int kThreads = 256;
 constexpr int kColumns = 32, kRows = 8;  // threads of the kernels that walk down columns
 
@@ -55,8 +55,8 @@ struct ElementRows {
   int64_t stride;
 };
 
-/// y = act(x), aux = x; or dx = dy ⊙ act'(aux). A block is as wide as the rows, up to kThreads, and as high as then
-/// fits.
+/// y = act(x), aux = x; or dx = dy ⊙ act'(aux). A block is as wide as the rows, up to kThreads, and as high
+/// as then fits.
 template <typename T, int kWidth, bool kBackward>
 __global__ void __launch_bounds__(kThreads)
     activation_kernel(Extent tokens, int64_t cols, Activation activation, ElementRows<const T> from,
@@ -95,7 +95,8 @@ void run_activation(const Extent& tokens, Activation activation, const Tensor& f
     using T = decltype(type);
     constexpr int kWide = 16 / sizeof(T);
     const ElementRows<const T> source{static_cast<const T*>(from.data), from.stride};
-    const ElementRows<T> target{static_cast<T*>(to.data), to.stride}, kept{static_cast<T*>(aux.data), aux.stride};
+    const ElementRows<T> target{static_cast<T*>(to.data), to.stride},
+        kept{static_cast<T*>(aux.data), aux.stride};
     const bool wide =
         rows_are_aligned(from, kWide) && rows_are_aligned(to, kWide) && rows_are_aligned(aux, kWide);
     const int64_t columns = to.cols / (wide ? kWide : 1);
@@ -106,8 +107,8 @@ void run_activation(const Extent& tokens, Activation activation, const Tensor& f
                     static_cast<unsigned>(ceil_div(columns, width)));
     const char* const name = kBackward ? "activation_backward" : "activation_forward";
     if (wide)
-      launch(name, activation_kernel<T, kWide, kBackward>, grid, block, 0, stream, tokens, to.cols, activation,
-             source, target, kept);
+      launch(name, activation_kernel<T, kWide, kBackward>, grid, block, 0, stream, tokens, to.cols,
+             activation, source, target, kept);
     else
       launch(name, activation_kernel<T, 1, kBackward>, grid, block, 0, stream, tokens, to.cols, activation,
              source, target, kept);
@@ -304,8 +305,8 @@ __global__ void __launch_bounds__(kThreads)
 
 /// d_weight[i, first + o] and d_bias[first + o] += the stretches in order.
 __global__ void __launch_bounds__(kThreads)
-    narrow_weight_sum(const float* partials, int64_t stretches, int64_t in, int64_t out, int64_t first, int width,
-                      float* d_weight, int64_t d_weight_stride, float* d_bias) {
+    narrow_weight_sum(const float* partials, int64_t stretches, int64_t in, int64_t out, int64_t first,
+                      int width, float* d_weight, int64_t d_weight_stride, float* d_bias) {
   const int64_t index = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   const int64_t size = (in + 1) * width;
   if (index >= size) return;
@@ -364,7 +365,8 @@ void CudaOperators::linear_forward(const LinearForward& p) {
   const int64_t tokens = p.tokens.capacity, in = p.x.cols, out = p.y.cols;
   check_weight(p.weight, in, out, "linear_forward");
   check_matrix(p.x, tokens, in, compute(), "linear_forward", "x");
-  ELECTRA_CHECK_SHAPE(is_float_or(p.y.dtype, compute()), "linear_forward: y is bf16 on a device that computes in f32");
+  ELECTRA_CHECK_SHAPE(is_float_or(p.y.dtype, compute()),
+                      "linear_forward: y is bf16 on a device that computes in f32");
   check_matrix(p.y, tokens, out, p.y.dtype, "linear_forward", "y");
   if (p.aux) check_matrix(p.aux, tokens, out, p.y.dtype, "linear_forward", "aux");
   if (tokens == 0 || out == 0) return;
@@ -447,9 +449,10 @@ void CudaOperators::linear_backward_data(const LinearBackwardData& p) {
       constexpr int64_t kWide = 16 / sizeof(T);
       const bool wide = rows_are_aligned(p.dx, kWide) && (!derivative || rows_are_aligned(p.aux, kWide));
       with_widths<T>(wide, out, [&](auto width, auto outputs) {
-        const dim3 grid(static_cast<unsigned>(ceil_div(in, kColumns * width())), static_cast<unsigned>(stretches));
-        launch("narrow_data", narrow_data<T, Y, width(), outputs() == 1>, grid, dim3(kColumns, kRows), 0, stream(), a,
-               stretch);
+        const dim3 grid(static_cast<unsigned>(ceil_div(in, kColumns * width())),
+                        static_cast<unsigned>(stretches));
+        launch("narrow_data", narrow_data<T, Y, width(), outputs() == 1>, grid, dim3(kColumns, kRows), 0,
+               stream(), a, stretch);
       });
       if (p.d_bias_of_input != nullptr) add_partials(a.partials, stretches, in, p.d_bias_of_input, stream());
     });
@@ -490,21 +493,18 @@ void CudaOperators::linear_backward_weight(const LinearBackwardWeight& p) {
       const int64_t stretch = stretch_of(tokens, most_stretches(out)), stretches = ceil_div(tokens, stretch);
       Scratch scratch(workspace(linear_workspace(capacity_)));
       with_widths<T>(rows_are_aligned(p.x, 16 / sizeof(T)), out, [&](auto width, auto outputs) {
-        NarrowWeight<T, Y> a{p.tokens,
-                             in,
-                             out,
-                             static_cast<const T*>(p.x.data),
-                             p.x.stride,
-                             static_cast<const Y*>(p.dy.data),
-                             p.dy.stride,
-                             scratch.take<float>(stretches * (in + 1) * outputs())};
-        const dim3 grid(static_cast<unsigned>(ceil_div(in, kColumns * width())), static_cast<unsigned>(stretches));
+        NarrowWeight<T, Y> a{p.tokens,    in,
+                             out,         static_cast<const T*>(p.x.data),
+                             p.x.stride,  static_cast<const Y*>(p.dy.data),
+                             p.dy.stride, scratch.take<float>(stretches * (in + 1) * outputs())};
+        const dim3 grid(static_cast<unsigned>(ceil_div(in, kColumns * width())),
+                        static_cast<unsigned>(stretches));
         for (int64_t first = 0; first < out; first += outputs()) {
-          launch("narrow_weight", narrow_weight<T, Y, width(), outputs()>, grid, dim3(kColumns, kRows), 0, stream(),
-                 a, first, stretch);
+          launch("narrow_weight", narrow_weight<T, Y, width(), outputs()>, grid, dim3(kColumns, kRows), 0,
+                 stream(), a, first, stretch);
           launch("narrow_weight_sum", narrow_weight_sum,
-                 static_cast<unsigned>(ceil_div((in + 1) * outputs(), kThreads)), kThreads, 0, stream(), a.partials,
-                 stretches, in, out, first, outputs(), p.d_weight, p.d_weight_stride, p.d_bias);
+                 static_cast<unsigned>(ceil_div((in + 1) * outputs(), kThreads)), kThreads, 0, stream(),
+                 a.partials, stretches, in, out, first, outputs(), p.d_weight, p.d_weight_stride, p.d_bias);
         }
       });
     });
@@ -534,7 +534,8 @@ void CudaOperators::activation_backward(const ActivationBackward& p) {
   const int64_t tokens = p.tokens.capacity, cols = p.dx.cols;
   check_matrix(p.dy, tokens, cols, compute(), "activation_backward", "dy");
   check_matrix(p.dx, tokens, cols, compute(), "activation_backward", "dx");
-  if (p.activation != Activation::kIdentity) check_matrix(p.aux, tokens, cols, compute(), "activation_backward", "aux");
+  if (p.activation != Activation::kIdentity)
+    check_matrix(p.aux, tokens, cols, compute(), "activation_backward", "aux");
   run_activation<true>(p.tokens, p.activation, p.dy, p.dx, p.aux, stream());
 }
 

@@ -1,20 +1,20 @@
 // The optimizer: gradient norm with the check for NaN and infinity, the clipping factor, Adam without bias
 // correction and with decoupled decay (BERT's optimizer), and the bf16 form of the parameters.
 //
-// All of it is bound by memory and runs over flat buffers. For N parameters the norm reads 4 N bytes; Adam reads
-// 16 N (parameters, gradient, m, v) and writes 12 N, 14 N where the device keeps the parameters in bf16 as well:
-// 420 MB for ELECTRA-Small's 14 M, 0.14 ms of an H100. Everything moves 16 bytes at a time where the buffers allow.
+// All of it is bound by memory and runs over flat buffers. For N parameters the norm reads 4 N bytes; Adam
+// reads 16 N (parameters, gradient, m, v) and writes 12 N, 14 N where the device keeps the parameters in bf16
+// as well: 420 MB for ELECTRA-Small's 14 M, 0.14 ms of an H100. Everything moves 16 bytes at a time where the
+// buffers allow.
 //
-// Segments (one optimizer setting each) start at multiples of 1024 elements, so a stretch of 1024 belongs to one
-// segment at most. A warp finds it in the table by looking at 32 entries at once, twice for a thousand segments;
-// no table of stretches has to be made or kept.
-
-#include "optimizer.h"
+// Segments (one optimizer setting each) start at multiples of 1024 elements, so a stretch of 1024 belongs to
+// one segment at most. A warp finds it in the table by looking at 32 entries at once, twice for a thousand
+// segments; no table of stretches has to be made or kept.
 
 #include <algorithm>
 
 #include "../cuda_operators.h"
 #include "../device_views.h"
+#include "optimizer.h"
 
 namespace electra::cuda {
 namespace {
@@ -56,7 +56,8 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
       for (int e = 0; e < kWidth; ++e) sum += static_cast<double>(g[e]) * static_cast<double>(g[e]);
     } else {
-      for (int64_t e = at; e < size; ++e) sum += static_cast<double>(gradient[e]) * static_cast<double>(gradient[e]);
+      for (int64_t e = at; e < size; ++e)
+        sum += static_cast<double>(gradient[e]) * static_cast<double>(gradient[e]);
     }
   }
   sum = block_sum<kThreads>(sum);
@@ -209,8 +210,8 @@ size_t optimizer_workspace(const Capacity&) { return 0; }
 
 void convert_to_bf16(const float* from, __nv_bfloat16* to, int64_t size, cudaStream_t stream) {
   if (is_aligned(from, 16) && is_aligned(to, 16))
-    launch("convert_to_bf16", convert_kernel<8>, static_cast<unsigned>(ceil_div(size, 8 * kThreads)), kThreads, 0,
-           stream, from, to, size);
+    launch("convert_to_bf16", convert_kernel<8>, static_cast<unsigned>(ceil_div(size, 8 * kThreads)),
+           kThreads, 0, stream, from, to, size);
   else
     launch("convert_to_bf16", convert_kernel<1>, static_cast<unsigned>(ceil_div(size, kThreads)), kThreads, 0,
            stream, from, to, size);
@@ -223,19 +224,20 @@ void CudaOperators::gradient_norm(const GradientNorm& p) {
                       "gradient_norm: %lld elements", static_cast<long long>(p.size));
   const int64_t count = ceil_div(p.size, kPartial);
   if (is_aligned(p.gradient, 16))
-    launch("square_sums", square_sums_kernel<4>, static_cast<unsigned>(count), kThreads, 0, stream(), p.gradient,
-           p.size, p.partials);
+    launch("square_sums", square_sums_kernel<4>, static_cast<unsigned>(count), kThreads, 0, stream(),
+           p.gradient, p.size, p.partials);
   else
-    launch("square_sums", square_sums_kernel<1>, static_cast<unsigned>(count), kThreads, 0, stream(), p.gradient,
-           p.size, p.partials);
-  launch("finite_check", finite_check_kernel, 1, kSumThreads, 0, stream(), p.gradient, p.size, p.partials, count,
-         p.segments, p.segment_count, p.scalars);
+    launch("square_sums", square_sums_kernel<1>, static_cast<unsigned>(count), kThreads, 0, stream(),
+           p.gradient, p.size, p.partials);
+  launch("finite_check", finite_check_kernel, 1, kSumThreads, 0, stream(), p.gradient, p.size, p.partials,
+         count, p.segments, p.segment_count, p.scalars);
 }
 
 void CudaOperators::clip_factor(const ClipFactor& p) {
   ELECTRA_CHECK_SHAPE(p.scalars != nullptr && p.count >= 0 && (p.count == 0 || p.partials != nullptr),
                       "clip_factor: %lld partial sums", static_cast<long long>(p.count));
-  launch("clip_factor", clip_factor_kernel, 1, kSumThreads, 0, stream(), p.partials, p.count, p.max_norm, p.scalars);
+  launch("clip_factor", clip_factor_kernel, 1, kSumThreads, 0, stream(), p.partials, p.count, p.max_norm,
+         p.scalars);
 }
 
 void CudaOperators::adam_update(const AdamUpdate& p) {
@@ -257,7 +259,8 @@ void CudaOperators::adam_update(const AdamUpdate& p) {
   b.beta2 = static_cast<float>(p.beta2);
   b.rest2 = static_cast<float>(1 - p.beta2);
   b.epsilon = static_cast<float>(p.epsilon);
-  // Where the last segment ends is known on the device alone; blocks go on from stretch to stretch until there.
+  // Where the last segment ends is known on the device alone; blocks go on from stretch to stretch until
+  // there.
   const int64_t stretches = std::max<int64_t>(ceil_div(capacity_.parameters, kStretch), 1);
   const auto grid = static_cast<unsigned>(std::min<int64_t>(stretches, int64_t{multiprocessors_} * 32));
   const bool wide = is_aligned(b.parameters, 16) && is_aligned(b.gradient, 16) && is_aligned(b.m, 16) &&

@@ -1,22 +1,22 @@
-// A stand-in for libcublasLt, for tests without a GPU: the functions that cuda/gemm.cu uses, on the emulated device's
-// memory, which is the host's. It is strict where the library is strict (types, dimensions, leading dimensions,
-// which epilogue goes with what, alignment) and where the library would silently go wrong: an algorithm
-// is only good for the kind of product it was asked for.
+// A stand-in for libcublasLt, for tests without a GPU: the functions that cuda/gemm.cu uses, on the emulated
+// device's memory, which is the host's. It is strict where the library is strict (types, dimensions, leading
+// dimensions, which epilogue goes with what, alignment) and where the library would silently go wrong: an
+// algorithm is only good for the kind of product it was asked for.
 //
-// Order: a library's work takes its place in a stream, runs late, and is recorded into graphs. The Gemm, built
-// for the emulator, hands over a function that does so (StandInHost in cuda/cublaslt_api.h); cublasLtMatmul copies what
-// it needs of its descriptors into a piece of work and enqueues that. Bias, aux and workspace pointers are read
-// from the descriptor when cublasLtMatmul is called, as the library does.
+// Order: a library's work takes its place in a stream, runs late, and is recorded into graphs. The Gemm,
+// built for the emulator, hands over a function that does so (StandInHost in cuda/cublaslt_api.h);
+// cublasLtMatmul copies what it needs of its descriptors into a piece of work and enqueues that. Bias, aux
+// and workspace pointers are read from the descriptor when cublasLtMatmul is called, as the library does.
 //
 // Products are sums in f32, in order of k.
-
-#include "cublaslt_api.h"
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <vector>
+
+#include "cublaslt_api.h"
 
 namespace lt = electra::cublaslt;
 
@@ -76,13 +76,15 @@ void store(void* memory, lt::DataType type, int64_t index, float value) {
 
 bool has_aux(uint32_t epilogue) { return (epilogue & 128u) != 0; }
 bool has_vector(uint32_t epilogue) {
-  return epilogue == lt::kEpilogueBias || epilogue == lt::kEpilogueGeluAuxBias || epilogue == lt::kEpilogueDGeluBGrad ||
-         epilogue == lt::kEpilogueBGradA;
+  return epilogue == lt::kEpilogueBias || epilogue == lt::kEpilogueGeluAuxBias ||
+         epilogue == lt::kEpilogueDGeluBGrad || epilogue == lt::kEpilogueBGradA;
 }
 
 uint64_t hash_of(const Desc& desc, const Layout& a, const Layout& b, const Layout& c, const Layout& d) {
   uint64_t hash = 1469598103934665603ull;
-  const auto mix = [&hash](int64_t value) { hash = (hash ^ static_cast<uint64_t>(value)) * 1099511628211ull; };
+  const auto mix = [&hash](int64_t value) {
+    hash = (hash ^ static_cast<uint64_t>(value)) * 1099511628211ull;
+  };
   for (const Layout* layout : {&a, &b, &c, &d}) {
     mix(layout->type), mix(layout->rows), mix(layout->cols), mix(layout->ld);
   }
@@ -95,8 +97,8 @@ lt::Status judge(const Desc& desc, const Layout& a, const Layout& b, const Layou
   const bool turn_a = desc.trans_a == lt::kOpT, turn_b = desc.trans_b == lt::kOpT;
   const int64_t m = turn_a ? a.cols : a.rows, k = turn_a ? a.rows : a.cols;
   const int64_t n = turn_b ? b.rows : b.cols, b_k = turn_b ? b.cols : b.rows;
-  if (m != d.rows || n != d.cols || k != b_k || c.rows != d.rows || c.cols != d.cols || c.type != d.type || m == 0 ||
-      n == 0 || k == 0)
+  if (m != d.rows || n != d.cols || k != b_k || c.rows != d.rows || c.cols != d.cols || c.type != d.type ||
+      m == 0 || n == 0 || k == 0)
     return lt::kInvalidValue;
   for (const Layout* layout : {&a, &b, &c, &d})
     if (layout->ld < layout->rows) return lt::kInvalidValue;
@@ -194,7 +196,9 @@ struct Work {
   }
 };
 
-bool is_aligned(const void* memory, uint32_t bytes) { return reinterpret_cast<uintptr_t>(memory) % bytes == 0; }
+bool is_aligned(const void* memory, uint32_t bytes) {
+  return reinterpret_cast<uintptr_t>(memory) % bytes == 0;
+}
 
 bool lies_on_device(const void* memory, const Layout& layout) {
   const int64_t elements = (layout.cols - 1) * layout.ld + layout.rows;
@@ -239,7 +243,8 @@ STAND_IN const char* cublasLtGetStatusName(lt::Status status) {
   }
 }
 
-STAND_IN lt::Status cublasLtMatmulDescCreate(lt::MatmulDesc* desc, lt::ComputeType compute, lt::DataType scale) {
+STAND_IN lt::Status cublasLtMatmulDescCreate(lt::MatmulDesc* desc, lt::ComputeType compute,
+                                             lt::DataType scale) {
   Desc* const made = new Desc;
   made->compute = compute;
   made->scale = scale;
@@ -291,8 +296,8 @@ STAND_IN lt::Status cublasLtMatmulPreferenceDestroy(lt::MatmulPreference prefere
   return lt::kSuccess;
 }
 STAND_IN lt::Status cublasLtMatmulPreferenceSetAttribute(lt::MatmulPreference preference,
-                                                         lt::MatmulPreferenceAttribute attribute, const void* value,
-                                                         size_t bytes) {
+                                                         lt::MatmulPreferenceAttribute attribute,
+                                                         const void* value, size_t bytes) {
   Preference* const p = static_cast<Preference*>(preference);
   if (p == nullptr) return lt::kInvalidValue;
   switch (attribute) {
@@ -314,8 +319,8 @@ STAND_IN lt::Status cublasLtMatmulAlgoGetHeuristic(lt::Handle, lt::MatmulDesc de
                                                    lt::MatmulPreference preference, int requested,
                                                    lt::MatmulHeuristicResult* results, int* returned) {
   *returned = 0;
-  if (desc == nullptr || a == nullptr || b == nullptr || c == nullptr || d == nullptr || preference == nullptr ||
-      requested < 1)
+  if (desc == nullptr || a == nullptr || b == nullptr || c == nullptr || d == nullptr ||
+      preference == nullptr || requested < 1)
     return lt::kInvalidValue;
   const Desc& dd = *static_cast<Desc*>(desc);
   const Layout &la = *static_cast<Layout*>(a), &lb = *static_cast<Layout*>(b), &lc = *static_cast<Layout*>(c),
@@ -374,7 +379,8 @@ STAND_IN lt::Status cublasLtMatmul(lt::Handle handle, lt::MatmulDesc desc, const
   const void* const matrices[4] = {a, b, c, d};
   for (int i = 0; i < 4; ++i)
     if (!is_aligned(matrices[i], ticket.alignment[i])) return lt::kInvalidValue;
-  if (ticket.workspace > 0 && (!is_aligned(workspace, 16) || !host->is_device_memory(workspace, workspace_bytes)))
+  if (ticket.workspace > 0 &&
+      (!is_aligned(workspace, 16) || !host->is_device_memory(workspace, workspace_bytes)))
     return lt::kInvalidValue;
   std::memcpy(&work->alpha, alpha, sizeof(float));
   std::memcpy(&work->beta, beta, sizeof(float));

@@ -1,8 +1,6 @@
 // electra_gemm_tests [filter]: products of every kind by the built-in kernels, and through the library that
-// ELECTRA_CUBLASLT names (the stand-in) if it is set, against double arithmetic. Matrices lie in allocations of
-// their exact size with NaN between their rows, so reading outside shows.
-
-#include "gemm.h"
+// ELECTRA_CUBLASLT names (the stand-in) if it is set, against double arithmetic. Matrices lie in allocations
+// of their exact size with NaN between their rows, so reading outside shows.
 
 #include <cmath>
 #include <cstdio>
@@ -12,6 +10,8 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "gemm.h"
 
 namespace electra::cuda {
 namespace {
@@ -40,7 +40,8 @@ constexpr int64_t kPadded = -1;
 /// alignment can be chosen.
 class TestMatrix {
  public:
-  TestMatrix(cudaStream_t stream, int64_t rows, int64_t cols, DType dtype, int64_t gap, int64_t offset, double scale)
+  TestMatrix(cudaStream_t stream, int64_t rows, int64_t cols, DType dtype, int64_t gap, int64_t offset,
+             double scale)
       : stream_(stream), offset_(offset) {
     matrix.rows = rows;
     matrix.cols = cols;
@@ -146,15 +147,16 @@ std::string name_of(const Kind& t) {
   const char* activations[] = {"", " gelu", " tanh-gelu", " relu", " tanh"};
   const char* types[] = {"f32", "bf16"};
   return std::string(types[static_cast<int>(t.in)]) + "->" + types[static_cast<int>(t.out)] + " " +
-         std::to_string(t.m) + "x" + std::to_string(t.n) + "x" + std::to_string(t.k) + (t.transpose_a ? " T" : " N") +
-         (t.transpose_b ? "T" : "N") + " gap " + std::to_string(t.gap) + " offset " + std::to_string(t.offset) +
-         (t.add ? " add" : "") + epilogues[static_cast<int>(t.epilogue)] +
-         activations[static_cast<int>(t.activation)] + (t.bias ? t.narrow_bias ? " with bf16 bias" : " with bias" : "") + (t.aux ? " with aux" : "") +
+         std::to_string(t.m) + "x" + std::to_string(t.n) + "x" + std::to_string(t.k) +
+         (t.transpose_a ? " T" : " N") + (t.transpose_b ? "T" : "N") + " gap " + std::to_string(t.gap) +
+         " offset " + std::to_string(t.offset) + (t.add ? " add" : "") +
+         epilogues[static_cast<int>(t.epilogue)] + activations[static_cast<int>(t.activation)] +
+         (t.bias ? t.narrow_bias ? " with bf16 bias" : " with bias" : "") + (t.aux ? " with aux" : "") +
          (t.column_sums ? " sums" : "") + (t.column_sums_of_b ? " sums of b" : "");
 }
 
-/// `slack` is what the values that `got` was summed from may be off by; `twice`: the product may have been rounded
-/// before its epilogue.
+/// `slack` is what the values that `got` was summed from may be off by; `twice`: the product may have been
+/// rounded before its epilogue.
 std::string compare(TestMatrix& got, const std::vector<double>& wanted, double terms, double slack,
                     bool twice) {
   const std::vector<double> result = got.fetch();
@@ -169,7 +171,8 @@ std::string compare(TestMatrix& got, const std::vector<double>& wanted, double t
     }
     double tolerance = 4 * unit * std::sqrt(terms) * std::max(largest, 1.0) + slack;
     if (got.matrix.dtype == DType::kBFloat16)
-      tolerance += std::ldexp(std::fabs(wanted[i]), -8) + (twice ? std::ldexp(std::max(largest, 1.0), -7) : 1e-3 * largest);
+      tolerance += std::ldexp(std::fabs(wanted[i]), -8) +
+                   (twice ? std::ldexp(std::max(largest, 1.0), -7) : 1e-3 * largest);
     if (!(std::fabs(result[i] - wanted[i]) <= tolerance)) {
       return "element " + std::to_string(i) + " is " + std::to_string(result[i]) + ", wanted " +
              std::to_string(wanted[i]) + " +- " + std::to_string(tolerance);
@@ -186,7 +189,8 @@ void run(Gemm& gemm, cudaStream_t stream, const Kind& t, const char* filter) {
   TestMatrix b(stream, t.transpose_b ? t.n : t.k, t.transpose_b ? t.k : t.n, t.in, t.gap, t.offset, 1);
   TestMatrix d(stream, t.m, t.n, t.out, t.gap, t.offset, 3);
   TestMatrix bias(stream, 1, t.n, DType::kFloat32, 0, 0, 1), aux(stream, t.m, t.n, t.out, t.gap, t.offset, 2);
-  TestMatrix sums(stream, 1, t.n, DType::kFloat32, 0, 0, 1), sums_of_b(stream, 1, t.n, DType::kFloat32, 0, 0, 1);
+  TestMatrix sums(stream, 1, t.n, DType::kFloat32, 0, 0, 1),
+      sums_of_b(stream, 1, t.n, DType::kFloat32, 0, 0, 1);
   Product p;
   p.a = a.matrix;
   p.transpose_a = t.transpose_a;
@@ -247,7 +251,10 @@ void run(Gemm& gemm, cudaStream_t stream, const Kind& t, const char* filter) {
                         of_d ? std::ldexp(largest, -8) * std::sqrt(static_cast<double>(t.m)) : 0,
                         std::string(gemm.name()) != "built-in");
         if (!wrong.empty())
-          wrong = std::string(matrix == &d ? "d" : matrix == &aux ? "aux" : matrix == &sums ? "sums" : "sums of b") +
+          wrong = std::string(matrix == &d      ? "d"
+                              : matrix == &aux  ? "aux"
+                              : matrix == &sums ? "sums"
+                                                : "sums of b") +
                   ": " + wrong;
       }
     }
@@ -267,7 +274,7 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
   struct Size {
     int64_t m, n, k;
   };
-  const Size sizes[] = {{1, 1, 1},    {3, 5, 7},      {64, 64, 32},   {70, 33, 17}, {128, 128, 64},
+  const Size sizes[] = {{1, 1, 1},     {3, 5, 7},      {64, 64, 32},   {70, 33, 17}, {128, 128, 64},
                         {130, 72, 40}, {17, 200, 100}, {200, 136, 48}, {5, 7, 0},    {0, 8, 8}};
   struct Layout {
     int64_t gap, offset;
@@ -325,10 +332,11 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
       }
   }
   for (const Types& type : types)
-    for (const Size& size : {Size{37, 40, 24}, Size{128, 64, 64}, Size{300, 136, 48}, Size{65, 20, 33}, Size{9, 1, 16}})
+    for (const Size& size :
+         {Size{37, 40, 24}, Size{128, 64, 64}, Size{300, 136, 48}, Size{65, 20, 33}, Size{9, 1, 16}})
       for (const Layout& layout : {Layout{0, 0}, Layout{3, 0}, Layout{8, 8}, Layout{kPadded, 0}})
-        for (const Activation activation : {Activation::kIdentity, Activation::kGeluErf, Activation::kGeluTanh,
-                                            Activation::kRelu, Activation::kTanh})
+        for (const Activation activation : {Activation::kIdentity, Activation::kGeluErf,
+                                            Activation::kGeluTanh, Activation::kRelu, Activation::kTanh})
           for (int flags = 0; flags < 4; ++flags) {
             Kind t{size.m, size.n, size.k};
             t.in = type.in;
@@ -353,7 +361,8 @@ void run_all(Gemm& gemm, cudaStream_t stream, const char* filter) {
           }
 }
 
-/// k too long for a product of our own to be worth its epilogue, and longer than the library's first answer fits.
+/// k too long for a product of our own to be worth its epilogue, and longer than the library's first answer
+/// fits.
 void run_deep(Gemm& gemm, cudaStream_t stream, const char* filter) {
   for (const DType type : {DType::kFloat32, DType::kBFloat16})
     for (const Activation activation : {Activation::kGeluErf, Activation::kGeluTanh}) {
@@ -458,7 +467,8 @@ int main(int count, char** arguments) {
   } catch (const electra::EngineError& error) {
     message = error.what();
   }
-  check(message.find("/nowhere/libcublasLt.so") != std::string::npos, "a library that is not there: " + message);
+  check(message.find("/nowhere/libcublasLt.so") != std::string::npos,
+        "a library that is not there: " + message);
   cudaStreamDestroy(stream);
   std::printf("%d passed, %d failed\n", passed, failed);
   return failed == 0 ? 0 : 1;

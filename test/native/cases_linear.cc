@@ -46,8 +46,8 @@ void declare_pair(Scene& s, const Shape& shape, Activation activation, bool with
   first.x = s.matrix("u", capacity, shape.in, activations);
   first.weight = s.weight("A", shape.in, shape.hidden, spread(shape.in));
   if (with_bias && activation == Activation::kRelu && s.settings().activations == DType::kBFloat16) {
-    // Products of bf16 numbers are coarse, so sums of exactly 0 occur, and with them units whose slope is a matter
-    // of rounding. These biases hold every unit to one side; units that switch are tested in f32.
+    // Products of bf16 numbers are coarse, so sums of exactly 0 occur, and with them units whose slope is a
+    // matter of rounding. These biases hold every unit to one side; units that switch are tested in f32.
     std::vector<float> sides;
     for (int64_t i = 0; i < shape.hidden; ++i) sides.push_back(s.choose(2) == 0 ? -4.0f : 4.0f);
     first.bias = s.given("a", sides);
@@ -68,7 +68,8 @@ void declare_pair(Scene& s, const Shape& shape, Activation activation, bool with
   second.weight = s.weight("B", shape.hidden, shape.out, spread(shape.hidden));
   if (with_bias) second.bias = s.vector("b", shape.out);
   const auto outer = [&s, &shape, capacity](const char* name, const Look& look) {
-    return shape.wide ? s.wide_matrix(name, capacity, shape.out, look) : s.matrix(name, capacity, shape.out, look);
+    return shape.wide ? s.wide_matrix(name, capacity, shape.out, look)
+                      : s.matrix(name, capacity, shape.out, look);
   };
   second.y = outer("y", output_look(n, static_cast<double>(shape.in + shape.hidden)));
   s.forward([=](Operators& o) {
@@ -196,9 +197,9 @@ void declare_activation(Scene& s, int64_t n, int64_t spare, int64_t width, Activ
 }  // namespace
 
 void add_linear_cases(Cases* cases) {
-  const Shape shapes[] = {{37, 5, 24, 40, 17},  {1, 0, 64, 64, 64},    {0, 3, 16, 32, 16},
-                          {130, 0, 48, 20, 96}, {300, 9, 64, 100, 33}, {7, 0, 1, 3, 1, true},
-                          {90, 6, 64, 256, 1, true}, {65, 3, 40, 72, 3, true},   {33, 2, 16, 64, 20, true}};
+  const Shape shapes[] = {{37, 5, 24, 40, 17},       {1, 0, 64, 64, 64},       {0, 3, 16, 32, 16},
+                          {130, 0, 48, 20, 96},      {300, 9, 64, 100, 33},    {7, 0, 1, 3, 1, true},
+                          {90, 6, 64, 256, 1, true}, {65, 3, 40, 72, 3, true}, {33, 2, 16, 64, 20, true}};
   for (const Activation activation : kActivations) {
     for (const Shape& shape : shapes) {
       const std::string name = std::string(name_of(activation)) + " T=" + std::to_string(shape.tokens) + " " +
