@@ -74,6 +74,28 @@ describe("windows of a context", () => {
     ]);
   });
 
+  it("hold an answer up to their last piece", () => {
+    const [first] = questionFeatures(
+      example({ text: "bridge is", start: 8 }) as QuestionExample,
+      true,
+      options,
+    );
+    expect(first!.target).toMatchObject({ start: 6, end: 7 });
+    expect(first!.inputIds.length).toBe(9);
+  });
+
+  it("of which several show as much: the first one counts", () => {
+    const dense = questionFeatures(example(undefined, false) as QuestionExample, false, {
+      ...options,
+      docStride: 1,
+    });
+    expect(dense.slice(0, 3).map(({ window }) => [...window!.isMaxContext])).toEqual([
+      [1, 1, 1, 0],
+      [0, 0, 1, 0],
+      [0, 0, 1, 0],
+    ]);
+  });
+
   it("need room", () => {
     expect(() =>
       questionFeatures(example(undefined, false) as QuestionExample, false, { ...options, maxSeqLength: 5 }),
