@@ -147,6 +147,26 @@ void add_attention_cases(Cases* cases) {
                         declare_attention(s, rows, 1, 64, AttentionMask::kFull, 0.1f, 1, false);
                       }});
   }
+  RowsLook tiles;  // rows of several tiles with an end in the middle of one, and tokens to spare
+  tiles.lengths = {300, 0, 150, 65};
+  tiles.pitch = 300;
+  tiles.spare = 37;
+  RowsLook kept;
+  kept.lengths = {150, 3, 0};
+  kept.pitch = 150;
+  kept.keep_padding = true;
+  for (const AttentionMask mask :
+       {AttentionMask::kFull, AttentionMask::kLeftToRight, AttentionMask::kRightToLeft}) {
+    for (const int64_t size : {64, 128}) {
+      const std::string text = ", head size " + std::to_string(size) + ", " + name_of(mask);
+      cases->push_back({"attention", "several tiles" + text, [=](Scene& s) {
+                          declare_attention(s, tiles, 1, size, mask, 0.1f, 2, false);
+                        }});
+      cases->push_back({"attention", "several tiles of kept rows" + text, [=](Scene& s) {
+                          declare_attention(s, kept, 1, size, mask, 0.1f, 1, true);
+                        }});
+    }
+  }
   RowsLook real;
   real.lengths.assign(32, 128);
   real.pitch = 128;

@@ -223,10 +223,7 @@ void declare_dropout(Scene& s, const RowsLook& look, int64_t width, float p, boo
 }  // namespace
 
 void add_norm_cases(Cases* cases) {
-  for (const int64_t width : {1, 16, 24, 100, 256}) {
-    // A width of one has no spread at all: rstd is 1e6 and every gradient cancels; only the shapes are of
-    // interest.
-    if (width == 1) continue;
+  for (const int64_t width : {16, 24, 100, 256, 768, 1100}) {
     for (const Into into : {Into::kWrite, Into::kAdd}) {
       cases->push_back({"layer_norm",
                         "width " + std::to_string(width) + (into == Into::kAdd ? " adding" : ""),
@@ -267,6 +264,25 @@ void add_norm_cases(Cases* cases) {
           {"embedding", text + ", few ids", [=](Scene& s) { declare_embedding(s, rows, 128, p, 57, true); }});
     }
   }
+  RowsLook few;
+  few.lengths = {17, 0, 40};
+  few.pitch = 40;
+  few.spare = 9;
+  for (const int64_t width : {128, 512, 768, 1024, 1100}) {  // what a row's registers hold, and more
+    const std::string text = "width " + std::to_string(width);
+    cases->push_back({"dropout_residual_norm", text, [=](Scene& s) {
+                        declare_residual_norm(s, few, width, 0.1f, Into::kWrite, true, false);
+                      }});
+    cases->push_back({"embedding", text, [=](Scene& s) { declare_embedding(s, few, width, 0.1f, 57, true); }});
+  }
+  RowsLook many;  // words that recur hundreds of times
+  many.lengths.assign(50, 100);
+  many.lengths[3] = 7;
+  many.pitch = 100;
+  many.spare = 200;
+  for (const bool few_ids : {false, true})
+    cases->push_back({"embedding", std::string("5000 tokens") + (few_ids ? ", few ids" : ""),
+                      [=](Scene& s) { declare_embedding(s, many, 24, 0.1f, 57, few_ids); }});
   RowsLook real;
   real.lengths.assign(32, 128);
   real.pitch = 128;
