@@ -205,9 +205,10 @@ void declare_head(Scene& s, const Shape& shape, unsigned wants, float temperatur
   p.sums = static_cast<LanguageModelSums*>(static_cast<void*>(memory));
   if ((wants & kGradient) != 0) {
     const Into into = (wants & kAdd) != 0 ? Into::kAdd : Into::kWrite;
+    const double chain = terms + std::sqrt(static_cast<double>(shape.vocabulary));
     // dx adds a term for each word, in one running sum where a product does not split it.
-    const double chain = terms + static_cast<double>(shape.vocabulary);
-    p.dx = s.matrix("dx", capacity, shape.width, gradient_output(n, chain, into));
+    const double words = terms + static_cast<double>(shape.vocabulary);
+    p.dx = s.matrix("dx", capacity, shape.width, gradient_output(n, words, into));
     p.into = into;
     Look table = parameter_gradient(static_cast<double>(n) + chain);
     table.gap = 0;
