@@ -26,6 +26,8 @@ export interface CheckpointList {
 /** Marks a temporary folder with its maker while it is being written. */
 export const OWNER_FILE = "owner.json";
 export const TRAINING_FILE = "training.json";
+/** Adam's moments. */
+export const MOMENTS_FILE = "training.safetensors";
 
 /**
  * `checkpoint-<step>` is a checkpoint. Beside it may lie, after a crash, `.tmp-<pid>` (was being written),

@@ -6,6 +6,7 @@ import {
   checkpointName,
   findLatestCheckpoint,
   listCheckpoints,
+  MOMENTS_FILE,
   OWNER_FILE,
   ownerJson,
   removeCheckpoint,
@@ -30,6 +31,10 @@ export interface SaveCheckpointOptions extends TrainingState {
   /** Configuration of each half that the variables make up (see `hfLayout`). */
   readonly configs: Partial<Readonly<Record<HalfName, TransformerConfig>>>;
   readonly tokenizer: CheckpointTokenizer;
+  /** Further text files of a part's folder, by name, such as `finetuning.json`. */
+  readonly partFiles?: Partial<Readonly<Record<HalfName, Readonly<Record<string, string>>>>>;
+  /** Save Adam's moments. Default true; a model that is finished needs none, and `loadCheckpoint` then refuses it. */
+  readonly moments?: boolean;
   /** How many of the newest checkpoints stay; 0, null or nothing keeps all. */
   readonly keepCheckpointMax?: number | null;
   /** The disk; tests give one that fails. */
@@ -105,6 +110,7 @@ async function writeContents(
       "config.json": hfConfigJson(config, half),
       "tokenizer_config.json": tokenizerConfigJson(tokenizer, config.max_position_embeddings),
       "vocab.txt": tokenizer.vocabText,
+      ...options.partFiles?.[name],
     };
     for (const [file, text] of Object.entries(texts)) {
       sizes[`${name}/${file}`] = await files.createTextFile(join(halfFolder, file), text);
@@ -117,17 +123,15 @@ async function writeContents(
     );
     await files.syncFolder(halfFolder);
   }
-  const moments = parameters
-    .names()
-    .flatMap((variable) => [
-      momentSource(variable, "adam_m", parameters),
-      momentSource(variable, "adam_v", parameters),
-    ]);
-  sizes["training.safetensors"] = await writeSafetensors(
-    join(folder, "training.safetensors"),
-    moments,
-    files,
-  );
+  if (options.moments ?? true) {
+    const moments = parameters
+      .names()
+      .flatMap((variable) => [
+        momentSource(variable, "adam_m", parameters),
+        momentSource(variable, "adam_v", parameters),
+      ]);
+    sizes[MOMENTS_FILE] = await writeSafetensors(join(folder, MOMENTS_FILE), moments, files);
+  }
   // Last, because its presence is what says that the rest is there.
   const own = await files.createTextFile(
     join(folder, TRAINING_FILE),

@@ -12,17 +12,21 @@ export interface LayoutEntry {
   readonly transposed: boolean;
 }
 
-/** The Hugging Face class that loads a half; two towers have none. */
-export type HfArchitecture = "ElectraForPreTraining" | "ElectraForMaskedLM" | "two-tower";
+/** The Hugging Face class that loads a half; two towers have none, of a fine-tuned model it loads the encoder. */
+export type HfArchitecture = "ElectraForPreTraining" | "ElectraForMaskedLM" | "ElectraModel" | "two-tower";
 
 export interface HalfLayout {
   readonly architecture: HfArchitecture;
   readonly entries: readonly LayoutEntry[];
 }
 
-export type HalfName = "generator" | "discriminator";
+/** The halves of a pre-trained model. */
+export type PretrainingHalf = "generator" | "discriminator";
 
-/** The halves of a model: the BERT objective has no discriminator, uniform corruption no generator. */
+/** The parts that a model's folder can have. A fine-tuned model has one: an encoder with the heads of its tasks. */
+export type HalfName = PretrainingHalf | "finetuned";
+
+/** The parts of a model: the BERT objective has no discriminator, uniform corruption no generator. */
 export type ModelLayout = Partial<Readonly<Record<HalfName, HalfLayout>>>;
 
 /**
@@ -35,16 +39,25 @@ export type ModelLayout = Partial<Readonly<Record<HalfName, HalfLayout>>>;
  *   `generator_lm_head.weight` is the word table itself (tied) and, as Hugging Face does, not stored again.
  * - two towers: `generator_ltr`, `generator_rtl` and `cloze_predictions` have no Hugging Face class and keep
  *   their names, written in the same style.
+ * - `finetuned/`: `electra/…` as `ElectraModel`, and `task_specific/<task>/…`, which that class leaves out, as
+ *   `task_specific.<task>.…`.
  *
- * @throws ElectraError ERR_ELECTRA_LAYOUT when a variable belongs to neither half
+ * @throws ElectraError ERR_ELECTRA_LAYOUT when a variable belongs to no part
  */
 export function hfLayout(variables: readonly ParameterInfo[]): ModelLayout {
   const within = (prefix: string): readonly ParameterInfo[] =>
     variables.filter(({ name }) => name.startsWith(`${prefix}/`));
   const has = (prefix: string): boolean => within(prefix).length > 0;
-  const layout: { generator?: HalfLayout; discriminator?: HalfLayout } = {};
+  const layout: { generator?: HalfLayout; discriminator?: HalfLayout; finetuned?: HalfLayout } = {};
 
-  if (has("cloze_predictions")) {
+  if (has("task_specific")) {
+    layout.finetuned = {
+      architecture: "ElectraModel",
+      entries: [...within("electra"), ...within("task_specific")].map((variable) =>
+        entry(variable, variable.name),
+      ),
+    };
+  } else if (has("cloze_predictions")) {
     const towers = ["generator_ltr", "generator_rtl"];
     const ownEmbeddings = has("generator_ltr/embeddings");
     const owned = [...towers, "cloze_predictions", ...(ownEmbeddings ? [] : ["electra/embeddings"])];
@@ -87,7 +100,7 @@ export function hfLayout(variables: readonly ParameterInfo[]): ModelLayout {
     throw new ElectraError(
       "ERR_ELECTRA_LAYOUT",
       `no place in the Hugging Face layout for ${homeless.length} variable(s), the first is "${homeless[0]!.name}"`,
-      { hint: "Only pre-training variables (encoders and their pre-training heads) have one." },
+      { hint: "Only encoders, their pre-training heads and the heads of tasks have one." },
     );
   }
   return layout;
@@ -122,6 +135,8 @@ function entry({ name, shape }: ParameterInfo, path: string): LayoutEntry {
 /** `electra/encoder/layer_0/output/LayerNorm/gamma` -> `electra.encoder.layer.0.output.LayerNorm.weight` */
 function hfName(path: string): string {
   if (path === "generator_predictions/output_bias") return "generator_lm_head.bias";
+  // A task may be called anything, "layer_1" too: only the last part is renamed.
+  if (path.startsWith("task_specific/")) return path.replace(/\/kernel$/, "/weight").replaceAll("/", ".");
   return path
     .replace(/^discriminator_predictions\/dense_1\//, "discriminator_predictions/dense_prediction/")
     .replace(/\/layer_(\d+)\//, "/layer/$1/")

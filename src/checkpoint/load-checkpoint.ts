@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ElectraError } from "../errors.js";
 import type { TransformerConfig } from "../hparams/transformer-config.js";
-import { readCompleteCheckpoint } from "./checkpoint-folders.js";
+import { MOMENTS_FILE, readCompleteCheckpoint } from "./checkpoint-folders.js";
 import { parseHfConfig } from "./hf-config.js";
 import {
   type HalfName,
@@ -48,7 +48,14 @@ export async function loadCheckpoint(options: LoadCheckpointOptions): Promise<Tr
       cause: error,
     });
   });
-  const moments = await SafetensorsReader.open(join(path, "training.safetensors"));
+  if (!(MOMENTS_FILE in training.files)) {
+    throw new ElectraError(
+      "ERR_ELECTRA_CHECKPOINT_INCOMPLETE",
+      `${path} is a finished model, saved without the state of its training`,
+      { hint: "It can be used, or be where another training starts; it cannot be continued." },
+    );
+  }
+  const moments = await SafetensorsReader.open(join(path, MOMENTS_FILE));
   try {
     const variables = parameters.names();
     const expected = variables.flatMap(({ name, shape }) =>
@@ -58,7 +65,11 @@ export async function loadCheckpoint(options: LoadCheckpointOptions): Promise<Tr
       path,
       compareTensors(expected, moments.tensors, () => false),
     );
-    const folders = { generator: join(path, "generator"), discriminator: join(path, "discriminator") };
+    const folders = {
+      generator: join(path, "generator"),
+      discriminator: join(path, "discriminator"),
+      finetuned: join(path, "finetuned"),
+    };
     await loadWeights({ folders, parameters, ...(configs === undefined ? {} : { configs }) });
     for (const { name } of variables) {
       for (const kind of ["adam_m", "adam_v"] as const) {

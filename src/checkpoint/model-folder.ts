@@ -8,7 +8,10 @@ import {
   TRAINING_FILE,
 } from "./checkpoint-folders.js";
 import { type HfConfig, parseHfConfig, TWO_TOWER_MODEL_TYPE } from "./hf-config.js";
-import type { HalfName } from "./hf-layout.js";
+import type { HalfName, PretrainingHalf } from "./hf-layout.js";
+
+/** What tells a fine-tuned model's folder: its tasks with their heads, and how it was made. */
+export const FINETUNING_FILE = "finetuning.json";
 
 /** A model found on the disk. */
 export interface ModelFolder {
@@ -55,7 +58,8 @@ export async function resolveModelFolder(path: string): Promise<ModelFolder> {
   }
   if (names.includes("config.json")) {
     const config = await readModelConfig(path);
-    return { kind: "hf", path, halves: { [halfOf(config)]: path } };
+    const half = names.includes(FINETUNING_FILE) ? "finetuned" : halfOf(config);
+    return { kind: "hf", path, halves: { [half]: path } };
   }
   if (names.some((name) => name.endsWith(".index"))) return { kind: "tf", path, halves: {} };
 
@@ -103,7 +107,7 @@ export async function readModelConfig(folder: string): Promise<HfConfig> {
 
 async function findHalves(folder: string): Promise<Partial<Record<HalfName, string>>> {
   const halves: Partial<Record<HalfName, string>> = {};
-  for (const name of ["generator", "discriminator"] as const) {
+  for (const name of ["generator", "discriminator", "finetuned"] as const) {
     const path = join(folder, name);
     if (
       await stat(join(path, "config.json")).then(
@@ -117,7 +121,7 @@ async function findHalves(folder: string): Promise<Partial<Record<HalfName, stri
 }
 
 /** A folder without a class (an encoder alone) serves as a discriminator does. */
-function halfOf(config: HfConfig): HalfName {
+function halfOf(config: HfConfig): PretrainingHalf {
   return config.model_type === TWO_TOWER_MODEL_TYPE || config.architectures.includes("ElectraForMaskedLM")
     ? "generator"
     : "discriminator";

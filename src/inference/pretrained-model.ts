@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { readCompleteCheckpoint } from "../checkpoint/checkpoint-folders.js";
 import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "../checkpoint/hf-config.js";
-import type { HalfName } from "../checkpoint/hf-layout.js";
+import type { PretrainingHalf } from "../checkpoint/hf-layout.js";
 import { loadWeights } from "../checkpoint/load-checkpoint.js";
 import { type ModelFolder, readModelConfig, resolveModelFolder } from "../checkpoint/model-folder.js";
 import type { JsonValue } from "../checkpoint/training-state.js";
@@ -35,7 +35,7 @@ export interface SpecialIds {
 }
 
 /** What a half without the other can do, for messages. */
-const abilities: Readonly<Record<HalfName, string>> = {
+const abilities: Readonly<Record<PretrainingHalf, string>> = {
   discriminator: "tell replaced words",
   generator: "fill in masked words",
 };
@@ -45,7 +45,7 @@ const abilities: Readonly<Record<HalfName, string>> = {
  * loaded, so a Hugging Face folder with that half alone is enough. Dispose it when done.
  */
 export class PretrainedModel {
-  readonly half: HalfName;
+  readonly half: PretrainingHalf;
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   readonly config: HfConfig;
@@ -78,7 +78,11 @@ export class PretrainedModel {
    * @throws ElectraError `ERR_ELECTRA_NO_MODEL`, `ERR_ELECTRA_MODEL_HALF` when the half is not there,
    *   `ERR_ELECTRA_MODEL_FORMAT`, `ERR_ELECTRA_VOCABULARY_…`, `ERR_ELECTRA_CHECKPOINT_MISMATCH`
    */
-  static async open(path: string, half: HalfName, options: OpenHalfOptions = {}): Promise<PretrainedModel> {
+  static async open(
+    path: string,
+    half: PretrainingHalf,
+    options: OpenHalfOptions = {},
+  ): Promise<PretrainedModel> {
     const found = await resolveModelFolder(path);
     const folder = halfFolder(found, half);
     const config = await readModelConfig(folder);
@@ -121,7 +125,7 @@ export class PretrainedModel {
   }
 }
 
-function halfFolder(found: ModelFolder, half: HalfName): string {
+function halfFolder(found: ModelFolder, half: PretrainingHalf): string {
   const folder = found.halves[half];
   if (folder !== undefined) return folder;
   if (found.kind === "tf") {
@@ -130,7 +134,14 @@ function halfFolder(found: ModelFolder, half: HalfName): string {
       exitCode: 2,
     });
   }
-  const other: HalfName = half === "generator" ? "discriminator" : "generator";
+  if (found.halves.finetuned !== undefined) {
+    throw new ElectraError(
+      "ERR_ELECTRA_MODEL_HALF",
+      `${found.path} is a fine-tuned model: it has the heads of its tasks instead of a ${half}`,
+      { hint: "Give the pre-trained model that it was made of.", exitCode: 2 },
+    );
+  }
+  const other: PretrainingHalf = half === "generator" ? "discriminator" : "generator";
   throw new ElectraError(
     "ERR_ELECTRA_MODEL_HALF",
     `${found.path} holds no ${half}, only a ${other}: it can ${abilities[other]}, but not ${abilities[half]}`,
@@ -141,7 +152,7 @@ function halfFolder(found: ModelFolder, half: HalfName): string {
   );
 }
 
-function checkConfig(config: HfConfig, folder: string, half: HalfName): void {
+function checkConfig(config: HfConfig, folder: string, half: PretrainingHalf): void {
   const refuse = (message: string, hint: string): never => {
     throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${folder}: ${message}`, { hint, exitCode: 2 });
   };
@@ -233,7 +244,7 @@ function trainedLength(hparams: Readonly<Record<string, JsonValue>> | undefined)
 /** The smallest model of the engine that has this half's variables and no others. */
 function modelConfig(
   config: HfConfig,
-  half: HalfName,
+  half: PretrainingHalf,
   special: SpecialIds,
   maxLength: number,
   slots: number,

@@ -125,9 +125,29 @@ describe("the Hugging Face names", () => {
   });
 
   it("are refused for a variable that belongs nowhere", () => {
-    expect(() => hfLayout([{ name: "task_specific/mnli/dense/kernel", shape: [4, 3] }])).toThrow(
-      /no place .* "task_specific\/mnli\/dense\/kernel"/,
+    expect(() => hfLayout([{ name: "pooler/dense/kernel", shape: [4, 3] }])).toThrow(
+      /no place .* "pooler\/dense\/kernel"/,
     );
+  });
+
+  it("of a fine-tuned model are the encoder's and the heads' own, whatever a task is called", () => {
+    const layout = hfLayout([
+      ...pretrainingVariables(toyHparams).filter(({ name }) => name.startsWith("electra/")),
+      { name: "task_specific/mnli/dense/kernel", shape: [16, 3] },
+      { name: "task_specific/mnli/dense/bias", shape: [3] },
+      { name: "task_specific/layer_1/dense_1/kernel", shape: [512, 1] },
+      { name: "task_specific/my_embeddings/qa_hidden/kernel", shape: [32, 512] },
+    ]);
+    expect(Object.keys(layout)).toEqual(["finetuned"]);
+    expect(layout.finetuned!.architecture).toBe("ElectraModel");
+    const names = layout.finetuned!.entries.map(({ hfName, shape }) => [hfName, shape]);
+    expect(names).toContainEqual(["electra.encoder.layer.1.output.dense.weight", [16, 32]]);
+    expect(names.slice(-4)).toEqual([
+      ["task_specific.mnli.dense.weight", [3, 16]],
+      ["task_specific.mnli.dense.bias", [3]],
+      ["task_specific.layer_1.dense_1.weight", [1, 512]],
+      ["task_specific.my_embeddings.qa_hidden.weight", [512, 32]],
+    ]);
   });
 });
 
