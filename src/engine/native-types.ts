@@ -71,8 +71,17 @@ export interface NativeStepResult {
   readonly seconds: number;
 }
 
-export interface NativePretrainingSession extends NativeSession {
+/** What the sessions of all models have in common. */
+export interface NativeModelSession extends NativeSession {
   open(id: number): NativeJob<{ info: NativeDeviceInfo; parameters: NativeParameterTable }>;
+  optimizerStep(id: number, options: object): NativeJob<{ gradientNorm: number; seconds: number }>;
+  /** Fills `target`. */
+  readParameter(id: number, kind: string, name: string, target: Float32Array): NativeJob<undefined>;
+  writeParameter(id: number, kind: string, name: string, data: Float32Array): NativeJob<undefined>;
+  memory(): { parameters: number; activations: number; workspace: number; total: number };
+}
+
+export interface NativePretrainingSession extends NativeModelSession {
   trainStep(
     id: number,
     batch: object,
@@ -80,12 +89,28 @@ export interface NativePretrainingSession extends NativeSession {
   ): NativeJob<NativeStepResult & { readonly gradientNorm: number }>;
   forwardBackward(id: number, batch: object, options: object): NativeJob<NativeStepResult>;
   evaluate(id: number, batch: object, options: object): NativeJob<NativeStepResult>;
-  optimizerStep(id: number, options: object): NativeJob<{ gradientNorm: number; seconds: number }>;
   forward(id: number, batch: object, options: object): NativeJob<NativeOutputs>;
-  /** Fills `target`. */
-  readParameter(id: number, kind: string, name: string, target: Float32Array): NativeJob<undefined>;
-  writeParameter(id: number, kind: string, name: string, data: Float32Array): NativeJob<undefined>;
-  memory(): { parameters: number; activations: number; workspace: number; total: number };
+}
+
+export interface NativeFinetuningResult {
+  readonly loss: number;
+  readonly taskLosses: number[];
+  readonly taskRows: number[];
+  readonly tokens: number;
+  readonly outputs: NativeOutputs;
+  readonly seconds: number;
+}
+
+export interface NativeFinetuningSession extends NativeModelSession {
+  /** One factor for each variable, in the order of the table. */
+  scaleLearningRates(id: number, scales: Float32Array): NativeJob<undefined>;
+  trainStep(
+    id: number,
+    batch: object,
+    options: object,
+  ): NativeJob<NativeFinetuningResult & { readonly gradientNorm: number }>;
+  forwardBackward(id: number, batch: object, options: object): NativeJob<NativeFinetuningResult>;
+  predict(id: number, batch: object, options: object): NativeJob<NativeFinetuningResult>;
 }
 
 export interface NativeKernelSession extends NativeSession {
@@ -118,6 +143,10 @@ export interface NativeBinding {
     model: object,
     options: NativeBackendOptions & { seed: number; reserveRows: number },
   ) => NativePretrainingSession;
+  readonly FinetuningSession: new (
+    model: object,
+    options: NativeBackendOptions & { seed: number; reserveRows: number },
+  ) => NativeFinetuningSession;
   readonly KernelSession: new (options: NativeBackendOptions) => NativeKernelSession;
   /**
    * Synchronous: starts CUDA on the calling thread, which can take a second. For `doctor` only. A reason says in its
