@@ -1,5 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
 import { ElectraError } from "../errors.js";
+import { type ByteSource, FileSource } from "./byte-source.js";
 import type { DurableFiles } from "./durable-files.js";
 import {
   DTYPE_BYTES,
@@ -12,6 +12,7 @@ import {
   type SafetensorsHeader,
   type TensorInfo,
 } from "./safetensors-header.js";
+import { type TensorFile, toIntegers, widenToFloat32 } from "./tensor-file.js";
 
 /** Large enough for full disk speed, small enough that no step of ours holds the event loop for long. */
 const CHUNK_BYTES = 1 << 20;
@@ -25,33 +26,31 @@ const CHUNK_BYTES = 1 << 20;
  * const table = await file.readFloat32("electra.embeddings.word_embeddings.weight"); // row-major
  * await file.close();
  */
-export class SafetensorsReader {
+export class SafetensorsReader implements TensorFile {
   readonly path: string;
-  readonly #handle: FileHandle;
+  readonly #source: ByteSource;
   readonly #header: SafetensorsHeader;
   readonly #dataStart: number;
 
-  private constructor(path: string, handle: FileHandle, header: SafetensorsHeader, dataStart: number) {
-    this.path = path;
-    this.#handle = handle;
+  private constructor(source: ByteSource, header: SafetensorsHeader, dataStart: number) {
+    this.path = source.path;
+    this.#source = source;
     this.#header = header;
     this.#dataStart = dataStart;
   }
 
   /** @throws ElectraError ERR_ELECTRA_SAFETENSORS for a malformed file, ERR_ELECTRA_FILE_NOT_FOUND without one. */
   static async open(path: string): Promise<SafetensorsReader> {
-    let handle: FileHandle;
+    return await SafetensorsReader.read(await FileSource.open(path));
+  }
+
+  /** Reads any source; it is closed with the reader, or at once when it is malformed. */
+  static async read(source: ByteSource): Promise<SafetensorsReader> {
+    const { path, size } = source;
     try {
-      handle = await open(path, "r");
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-      throw new ElectraError("ERR_ELECTRA_FILE_NOT_FOUND", `${path} does not exist`, { cause: error });
-    }
-    try {
-      const { size } = await handle.stat();
       if (size < 8)
         throw malformed(path, `only ${size} bytes, shorter than the 8 bytes of the header's length`);
-      const lengthBytes = await readFully(handle, 0, 8, path);
+      const lengthBytes = await source.read(0, 8);
       const length = new DataView(lengthBytes.buffer).getBigUint64(0, true);
       if (length > BigInt(MAX_HEADER_BYTES)) {
         throw malformed(path, `header length ${length} exceeds the format's ${MAX_HEADER_BYTES} bytes`);
@@ -60,10 +59,10 @@ export class SafetensorsReader {
         throw malformed(path, `header length ${length} exceeds the file (${size} bytes)`);
       }
       const dataStart = 8 + Number(length);
-      const header = parseHeader(await readFully(handle, 8, Number(length), path), size - dataStart, path);
-      return new SafetensorsReader(path, handle, header, dataStart);
+      const header = parseHeader(await source.read(8, Number(length)), size - dataStart, path);
+      return new SafetensorsReader(source, header, dataStart);
     } catch (error) {
-      await handle.close();
+      await source.close();
       throw error;
     }
   }
@@ -79,57 +78,35 @@ export class SafetensorsReader {
   /** The raw little-endian bytes of a tensor. */
   async readBytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.#info(name);
-    return await readFully(this.#handle, this.#dataStart + begin, end - begin, this.path);
+    return await this.#source.read(this.#dataStart + begin, end - begin);
   }
 
   /** The raw bytes in pieces of at most 1 MiB, for comparing or copying without holding the tensor. */
   async *chunks(name: string): AsyncGenerator<Uint8Array> {
     const { begin, end } = this.#info(name);
     for (let at = begin; at < end; at += CHUNK_BYTES) {
-      yield await readFully(this.#handle, this.#dataStart + at, Math.min(CHUNK_BYTES, end - at), this.path);
+      yield await this.#source.read(this.#dataStart + at, Math.min(CHUNK_BYTES, end - at));
     }
   }
 
   /** The values of an F32, F64, F16 or BF16 tensor as float32, row-major. Other dtypes are an error. */
   async readFloat32(name: string): Promise<Float32Array<ArrayBuffer>> {
     const { dtype } = this.#info(name);
-    const bytes = await this.readBytes(name);
-    if (dtype === "F32") return new Float32Array(bytes.buffer);
-    if (dtype === "F64") return Float32Array.from(new Float64Array(bytes.buffer));
-    if (dtype === "BF16") return widenBfloat16(new Uint16Array(bytes.buffer));
-    if (dtype === "F16") return widenFloat16(new Uint16Array(bytes.buffer));
+    const values = widenToFloat32(dtype, await this.readBytes(name));
+    if (values !== undefined) return values;
     throw malformed(this.path, `tensor "${name}" is ${dtype}, expected floating-point numbers`);
   }
 
   /** The values of an I32, U32, I64, U64, I16, U16, I8, U8 or BOOL tensor as numbers. */
   async readIntegers(name: string): Promise<number[]> {
     const { dtype } = this.#info(name);
-    const { buffer } = await this.readBytes(name);
-    switch (dtype) {
-      case "I64":
-        return Array.from(new BigInt64Array(buffer), Number);
-      case "U64":
-        return Array.from(new BigUint64Array(buffer), Number);
-      case "I32":
-        return Array.from(new Int32Array(buffer));
-      case "U32":
-        return Array.from(new Uint32Array(buffer));
-      case "I16":
-        return Array.from(new Int16Array(buffer));
-      case "U16":
-        return Array.from(new Uint16Array(buffer));
-      case "I8":
-        return Array.from(new Int8Array(buffer));
-      case "U8":
-      case "BOOL":
-        return Array.from(new Uint8Array(buffer));
-      default:
-        throw malformed(this.path, `tensor "${name}" is ${dtype}, expected integers`);
-    }
+    const values = toIntegers(dtype, await this.readBytes(name));
+    if (values !== undefined) return values;
+    throw malformed(this.path, `tensor "${name}" is ${dtype}, expected integers`);
   }
 
   async close(): Promise<void> {
-    await this.#handle.close();
+    await this.#source.close();
   }
 
   #info(name: string): TensorInfo {
@@ -191,40 +168,4 @@ export async function writeSafetensors(
     }
   }
   return await files.createFile(path, contents());
-}
-
-async function readFully(
-  handle: FileHandle,
-  position: number,
-  length: number,
-  path: string,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = new Uint8Array(length);
-  let done = 0;
-  while (done < length) {
-    const { bytesRead } = await handle.read(bytes, done, length - done, position + done);
-    if (bytesRead === 0) throw malformed(path, `the file ended at byte ${position + done} while it was read`);
-    done += bytesRead;
-  }
-  return bytes;
-}
-
-function widenBfloat16(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const words = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
-  return new Float32Array(words.buffer);
-}
-
-function widenFloat16(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const values = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) {
-    const half = bits[i]!;
-    const sign = half & 0x8000 ? -1 : 1;
-    const exponent = (half >> 10) & 0x1f;
-    const fraction = half & 0x3ff;
-    if (exponent === 0) values[i] = sign * fraction * 2 ** -24;
-    else if (exponent === 31) values[i] = fraction === 0 ? sign * Infinity : Number.NaN;
-    else values[i] = sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
-  }
-  return values;
 }

@@ -53,6 +53,10 @@ export function crc32c(bytes: Uint8Array, start = 0, end: number = bytes.length,
  * itself holds CRCs is weak; the mask makes the stored form a different number.)
  */
 export function maskedCrc32c(bytes: Uint8Array, start = 0, end: number = bytes.length): number {
-  const crc = crc32c(bytes, start, end);
+  return maskCrc32c(crc32c(bytes, start, end));
+}
+
+/** The masked form of a CRC-32C, see {@link maskedCrc32c}. */
+export function maskCrc32c(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }

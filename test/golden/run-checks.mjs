@@ -1,7 +1,16 @@
 // Runs golden checks and counts. No test framework, so that a machine without one can run them too.
 import { readFile } from "node:fs/promises";
 
-const modules = ["tables", "tokenizer", "tfrecord", "pretrain", "row-modes", "metrics", "finetuning-data"];
+const modules = [
+  "tables",
+  "tokenizer",
+  "tfrecord",
+  "checkpoint",
+  "pretrain",
+  "row-modes",
+  "metrics",
+  "finetuning-data",
+];
 
 /**
  * @param {{ goldenDir: string, filter?: string, machine?: { device?: string, precision?: string },
