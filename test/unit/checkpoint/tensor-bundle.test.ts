@@ -84,13 +84,12 @@ describe("a sorted table", () => {
   });
 
   it("reads blocks that Snappy compressed", () => {
-    const plain = formatSortedTable([{ key: bytesOf(65), value: new Uint8Array(40).fill(9) }]);
-    const [entry] = readSortedTable(plain);
     // The block: sizes 0, 1, 40; "A"; 40 nines; one restart point at 0. As literal, literal and a copy of 39.
     const block = bytesOf(52, 4 << 2, 0, 1, 40, 65, 9, (38 << 2) | 2, 1, 0, 7 << 2, 0, 0, 0, 0, 1, 0, 0, 0);
     const file = withOneBlock(block, 1);
     const [read] = readSortedTable(file);
-    expect(read).toEqual(entry);
+    expect([...read!.key]).toEqual([65]);
+    expect([...read!.value]).toEqual(Array(40).fill(9));
     expect(() => [...readSortedTable(withOneBlock(block, 2))]).toThrow(/compression type 2/);
   });
 });
