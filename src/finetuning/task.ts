@@ -1,3 +1,4 @@
+import type { JsonValue } from "../checkpoint/training-state.js";
 import type { MetricValues } from "../metrics/metric-values.js";
 import type { BadRowSummary } from "./reading/bad-rows.js";
 
@@ -114,6 +115,14 @@ export interface ExampleSet<Example> {
   readonly skipped: BadRowSummary;
 }
 
+/** All that the rows of a split depend on, but for hparams, vocabulary and labels. */
+export interface TaskOrigin {
+  /** Files that are read. */
+  readonly files: readonly string[];
+  /** How they are read: plain data. */
+  readonly description: JsonValue;
+}
+
 /**
  * A task: where its examples are, what a model sees of them, what it learns, and how it is scored. The tasks of the
  * reference and those described in JSON implement it; a program can do so too.
@@ -146,6 +155,10 @@ export interface Task<Example extends TaskExample = TaskExample> {
    * that worker threads can do it.
    */
   featurize(example: Example, training: boolean): readonly TaskFeatures[];
+  /** Every example has exactly one row, so that training may begin before the last of them is made. Default false. */
+  readonly oneRow?: boolean;
+  /** What the rows of a split are made of. The rows of a task that does not say so are made anew in every run. */
+  origin?(split: Split): Promise<TaskOrigin>;
   /** A new scorer of a split. */
   scorer(split: Split): Promise<TaskScorer>;
 }

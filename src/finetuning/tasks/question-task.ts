@@ -1,3 +1,4 @@
+import type { JsonValue } from "../../checkpoint/training-state.js";
 import { fillPlace } from "../../hparams/finetuning-places.js";
 import { type AnswerMetric, QuestionScorer } from "../answers/question-scorer.js";
 import { type QuestionExample, questionExample } from "../features/question-example.js";
@@ -9,7 +10,7 @@ import { squadQuestions } from "../reading/squad-file.js";
 import { type QuestionColumns, tableQuestions } from "../reading/table-questions.js";
 import type { TableFormat } from "../reading/table-rows.js";
 import { existingTaskFile, findTaskFile, readTaskText } from "../reading/task-file.js";
-import type { ExampleSet, Split, Task, TaskFeatures, TaskHead } from "../task.js";
+import type { ExampleSet, Split, Task, TaskFeatures, TaskHead, TaskOrigin } from "../task.js";
 import type { TaskSettings } from "./task-settings.js";
 
 export type QuestionFileFormat =
@@ -84,6 +85,11 @@ export class QuestionTask implements Task<QuestionExample> {
     });
   }
 
+  async origin(split: Split): Promise<TaskOrigin> {
+    const { file } = await this.#find(split);
+    return { files: [file], description: this.#description as unknown as JsonValue };
+  }
+
   async scorer(split: Split): Promise<QuestionScorer> {
     const { hparams, tokenizer } = this.#settings;
     const { examples, records } = await this.#split(split);
@@ -126,20 +132,26 @@ export class QuestionTask implements Task<QuestionExample> {
     return { examples, records, skipped: bad.summary() };
   }
 
-  async #readRecords(split: Split, bad: BadRows) {
-    const { debug } = this.#settings.hparams;
-    const { format, files, metric } = this.#description;
-    const unanswerable = metric === "squad_v2";
-    const folder = fillPlace(this.#settings.hparams.raw_data_dir, { task: this.name });
+  async #find(split: Split): Promise<{ readonly file: string; readonly small: boolean }> {
+    const { debug, raw_data_dir } = this.#settings.hparams;
+    const { format, files } = this.#description;
+    const folder = fillPlace(raw_data_dir, { task: this.name });
     const search = { task: this.name, split, candidates: files[split] ?? [`${split}.json`], folder };
     const small =
       debug && format.kind === "squad"
         ? await existingTaskFile({ ...search, candidates: [`${split}-debug.json`] })
         : undefined;
-    const file = small ?? (await findTaskFile(search));
+    return { file: small ?? (await findTaskFile(search)), small: small !== undefined };
+  }
+
+  async #readRecords(split: Split, bad: BadRows) {
+    const { debug } = this.#settings.hparams;
+    const { format, metric } = this.#description;
+    const unanswerable = metric === "squad_v2";
+    const { file, small } = await this.#find(split);
     const text = await readTaskText(file);
     if (format.kind === "squad") {
-      const cut = debug && small === undefined ? { paragraphs: DEBUG_PARAGRAPHS } : {};
+      const cut = debug && !small ? { paragraphs: DEBUG_PARAGRAPHS } : {};
       return { file, records: squadQuestions(text, file, { unanswerable, ...cut }).questions };
     }
     if (format.kind === "mrqa") return { file, records: mrqaQuestions(text, file, debug, bad) };

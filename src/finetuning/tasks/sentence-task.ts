@@ -1,10 +1,20 @@
+import type { JsonValue } from "../../checkpoint/training-state.js";
 import { ElectraError } from "../../errors.js";
 import { fillPlace } from "../../hparams/finetuning-places.js";
 import { pairInput } from "../features/pair-input.js";
 import { BadRows } from "../reading/bad-rows.js";
 import { BadCell, type Column, mapTableRows, type TableFormat, textCell } from "../reading/table-rows.js";
 import { findTaskFile, readTaskText } from "../reading/task-file.js";
-import type { ExampleSet, Split, Task, TaskFeatures, TaskHead, TaskScorer, TaskTarget } from "../task.js";
+import type {
+  ExampleSet,
+  Split,
+  Task,
+  TaskFeatures,
+  TaskHead,
+  TaskOrigin,
+  TaskScorer,
+  TaskTarget,
+} from "../task.js";
 import type { SentenceExample } from "./sentence-example.js";
 import { type SentenceMetric, SentenceScorer } from "./sentence-scorer.js";
 import type { TaskSettings } from "./task-settings.js";
@@ -50,6 +60,7 @@ export class SentenceTask implements Task<SentenceExample> {
   readonly name: string;
   readonly devSplits: readonly Split[];
   readonly testSplits: readonly Split[];
+  readonly oneRow = true;
   readonly #description: SentenceTaskDescription;
   readonly #settings: TaskSettings;
   #labels: Promise<ReadonlyMap<string, number>> | undefined;
@@ -162,7 +173,17 @@ export class SentenceTask implements Task<SentenceExample> {
     return new Map(labels.map((name, id) => [name, id]));
   }
 
+  async origin(split: Split): Promise<TaskOrigin> {
+    const { file } = await this.#find(split);
+    return { files: [file], description: this.#description as unknown as JsonValue };
+  }
+
   async #read(split: Split) {
+    const { file, columns } = await this.#find(split);
+    return { file, columns, text: await readTaskText(file) };
+  }
+
+  async #find(split: Split) {
     const columns = this.#description.files[split];
     if (columns === undefined) {
       throw new ElectraError("ERR_ELECTRA_TASK", `Task ${this.name} has no split ${split}.`, {
@@ -172,8 +193,7 @@ export class SentenceTask implements Task<SentenceExample> {
     }
     const folder = fillPlace(this.#settings.hparams.raw_data_dir, { task: this.name });
     const { candidates } = columns;
-    const file = await findTaskFile({ task: this.name, split, candidates, folder });
-    return { file, columns, text: await readTaskText(file) };
+    return { file: await findTaskFile({ task: this.name, split, candidates, folder }), columns };
   }
 
   #table({ format, header }: SentenceFile) {

@@ -1,3 +1,4 @@
+import type { JsonValue } from "../../checkpoint/training-state.js";
 import { fillPlace } from "../../hparams/finetuning-places.js";
 import { spansOfTags, tagsOfSpans } from "../../metrics/tag-spans.js";
 import { spanScores, type TaggedSentence, wordScores } from "../../metrics/tagging-scores.js";
@@ -13,6 +14,7 @@ import type {
   TaskExample,
   TaskFeatures,
   TaskHead,
+  TaskOrigin,
   TaskScorer,
 } from "../task.js";
 import { type TaggedFileFormat, taggedWordsOfFile } from "./tagged-file.js";
@@ -44,6 +46,7 @@ export class TaggingTask implements Task<TaggingExample> {
   readonly name: string;
   readonly devSplits: readonly Split[];
   readonly testSplits: readonly Split[];
+  readonly oneRow = true;
   readonly #description: TaggingTaskDescription;
   readonly #settings: TaskSettings;
   readonly #splitter: WordSplitter;
@@ -89,6 +92,10 @@ export class TaggingTask implements Task<TaggingExample> {
     ];
   }
 
+  async origin(split: Split): Promise<TaskOrigin> {
+    return { files: [await this.#file(split)], description: this.#description as unknown as JsonValue };
+  }
+
   async scorer(): Promise<TaskScorer> {
     const tags = await this.#labelNames();
     const options = { doubledLoss: !this.#settings.hparams.tagging_loss_once };
@@ -132,6 +139,11 @@ export class TaggingTask implements Task<TaggingExample> {
     return fillPlace(this.#settings.hparams.raw_data_dir, { task: this.name });
   }
 
+  #file(split: Split): Promise<string> {
+    const candidates = this.#description.files[split] ?? [];
+    return findTaskFile({ task: this.name, split, candidates, folder: this.#folder() });
+  }
+
   #read(split: Split): Promise<TaggedSplit> {
     const known = this.#sentences.get(split) ?? this.#readFile(split);
     this.#sentences.set(split, known);
@@ -140,8 +152,7 @@ export class TaggingTask implements Task<TaggingExample> {
 
   async #readFile(split: Split): Promise<TaggedSplit> {
     const { hparams } = this.#settings;
-    const candidates = this.#description.files[split] ?? [];
-    const file = await findTaskFile({ task: this.name, split, candidates, folder: this.#folder() });
+    const file = await this.#file(split);
     const bad = new BadRows({ skip: hparams.skip_bad_rows });
     const options = {
       format: this.#description.format,
