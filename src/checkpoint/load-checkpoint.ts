@@ -2,7 +2,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ElectraError } from "../errors.js";
 import type { TransformerConfig } from "../hparams/transformer-config.js";
+import { refuseDifferences } from "./checkpoint-differences.js";
 import { MOMENTS_FILE, readCompleteCheckpoint } from "./checkpoint-folders.js";
+import { FolderTensors } from "./folder-tensors.js";
 import { parseHfConfig } from "./hf-config.js";
 import {
   type HalfName,
@@ -13,7 +15,7 @@ import {
 } from "./hf-layout.js";
 import type { ParameterInfo, ParameterStore } from "./parameter-store.js";
 import { SafetensorsReader } from "./safetensors.js";
-import type { TensorInfo } from "./safetensors-header.js";
+import type { StoredTensor, TensorFile } from "./tensor-file.js";
 import type { TrainingFile } from "./training-state.js";
 import { transpose } from "./transpose.js";
 
@@ -86,7 +88,7 @@ export async function loadCheckpoint(options: LoadCheckpointOptions): Promise<Tr
 export async function loadWeights(options: LoadWeightsOptions): Promise<void> {
   const { folders, parameters, configs = {} } = options;
   const layout = hfLayout(parameters.names());
-  const readers = new Map<HalfName, SafetensorsReader>();
+  const readers = new Map<HalfName, FolderTensors>();
   try {
     const differences: string[][] = [];
     for (const name of Object.keys(layout) as HalfName[]) {
@@ -99,7 +101,7 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<void> {
       }
       const config = configs[name];
       if (config !== undefined) await compareConfig(folder, config);
-      const reader = await openWeights(folder);
+      const reader = await FolderTensors.open(folder);
       readers.set(name, reader);
       const expected = layout[name]!.entries.map(({ hfName, shape }) => ({ name: hfName, shape }));
       const ignorable = (tensor: string): boolean =>
@@ -133,22 +135,10 @@ export async function loadWeights(options: LoadWeightsOptions): Promise<void> {
   }
 }
 
-async function openWeights(folder: string): Promise<SafetensorsReader> {
-  try {
-    return await SafetensorsReader.open(join(folder, "model.safetensors"));
-  } catch (error) {
-    if (!(error instanceof ElectraError) || error.code !== "ERR_ELECTRA_FILE_NOT_FOUND") throw error;
-    throw new ElectraError(error.code, error.message, {
-      hint: "Weights are read from one model.safetensors: save pytorch_model.bin or sharded weights again as that.",
-      cause: error,
-    });
-  }
-}
-
 /** Rows [tensor, in the file, in the model] for everything that does not fit. */
 function compareTensors(
   expected: readonly ParameterInfo[],
-  found: ReadonlyMap<string, TensorInfo>,
+  found: ReadonlyMap<string, StoredTensor>,
   ignorable: (name: string) => boolean,
   prefix = "",
 ): string[][] {
@@ -168,27 +158,10 @@ function compareTensors(
   return rows;
 }
 
-const SHOWN_ROWS = 12;
-
-function refuseDifferences(path: string, rows: readonly (readonly string[])[]): void {
-  if (rows.length === 0) return;
-  const table = [["tensor", "checkpoint", "this model"], ...rows.slice(0, SHOWN_ROWS)];
-  const widths = [0, 1].map((column) => Math.max(...table.map((row) => row[column]!.length)));
-  const lines = table.map(
-    (row) => `  ${row[0]!.padEnd(widths[0]!)}  ${row[1]!.padEnd(widths[1]!)}  ${row[2]}`,
-  );
-  if (rows.length > SHOWN_ROWS) lines.push(`  … and ${rows.length - SHOWN_ROWS} more`);
-  throw new ElectraError(
-    "ERR_ELECTRA_CHECKPOINT_MISMATCH",
-    `${path} holds another model: ${rows.length} tensor(s) differ\n${lines.join("\n")}`,
-    { hint: "Give the hyper-parameters that the checkpoint was trained with, or another model name." },
-  );
-}
-
 async function compareShared(
   generator: readonly LayoutEntry[],
   discriminator: readonly LayoutEntry[],
-  readers: ReadonlyMap<HalfName, SafetensorsReader>,
+  readers: ReadonlyMap<HalfName, FolderTensors>,
   shared: ReadonlySet<string>,
 ): Promise<void> {
   const nameInGenerator = new Map(generator.map(({ variable, hfName }) => [variable, hfName]));
@@ -207,15 +180,15 @@ async function compareShared(
 }
 
 async function sameBytes(
-  left: SafetensorsReader,
+  left: TensorFile,
   leftName: string,
-  right: SafetensorsReader,
+  right: TensorFile,
   rightName: string,
 ): Promise<boolean> {
   const a = left.tensors.get(leftName)!;
   const b = right.tensors.get(rightName)!;
   if (a.dtype !== b.dtype) return false;
-  const others = right.chunks(rightName);
+  const others = right.chunks(rightName)[Symbol.asyncIterator]();
   for await (const piece of left.chunks(leftName)) {
     const other = await others.next();
     if (other.done || Buffer.compare(piece, other.value) !== 0) return false;

@@ -9,6 +9,7 @@ import {
 } from "./checkpoint-folders.js";
 import { type HfConfig, parseHfConfig, TWO_TOWER_MODEL_TYPE } from "./hf-config.js";
 import type { HalfName, PretrainingHalf } from "./hf-layout.js";
+import { findTensorBundle } from "./tensorflow/find-bundle.js";
 
 /** What tells a fine-tuned model's folder: its tasks with their heads, and how it was made. */
 export const FINETUNING_FILE = "finetuning.json";
@@ -17,23 +18,34 @@ export const FINETUNING_FILE = "finetuning.json";
 export interface ModelFolder {
   /**
    * `run`: a training run, its newest complete checkpoint is the model; `checkpoint`: one of those, or a folder
-   * with halves; `hf`: one Hugging Face folder; `tf`: a TensorFlow checkpoint, which has to be converted.
+   * with halves; `hf`: one Hugging Face folder; `tf`: a TensorFlow checkpoint.
    */
   readonly kind: "run" | "checkpoint" | "hf" | "tf";
   /** The folder that was asked for. */
   readonly path: string;
   /** Where each half lies. Empty for `tf`. */
   readonly halves: Partial<Readonly<Record<HalfName, string>>>;
+  /** Of `tf`: path of its index file without `.index`. */
+  readonly bundle?: string;
   /** With training state: a run's newest or the checkpoint itself. */
   readonly checkpoint?: CheckpointInfo;
 }
 
 /**
- * Finds out what a model argument means: a run's folder, a checkpoint, a Hugging Face or a TensorFlow folder.
+ * Finds out what a model argument means: a run's folder, a checkpoint, a Hugging Face or a TensorFlow folder, or the prefix
+ * of a TensorFlow checkpoint.
  *
  * @throws ElectraError ERR_ELECTRA_NO_MODEL saying what was found instead
  */
 export async function resolveModelFolder(path: string): Promise<ModelFolder> {
+  const isFolder = await stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
+  if (!isFolder) {
+    const bundle = await findTensorBundle(path);
+    if (bundle !== undefined) return { kind: "tf", path, halves: {}, bundle };
+  }
   const names = await readdir(path).catch((error: unknown) => {
     throw new ElectraError(
       "ERR_ELECTRA_NO_MODEL",
@@ -56,21 +68,27 @@ export async function resolveModelFolder(path: string): Promise<ModelFolder> {
     const training = await readCompleteCheckpoint(path);
     return { kind: "checkpoint", path, halves, checkpoint: { path, step: training.step, training } };
   }
-  if (names.includes("config.json")) {
+  const bundle = await findTensorBundle(path);
+  // Hugging Face's weights win; a config.json beside a TensorFlow checkpoint alone says what its shapes do not.
+  if (names.includes("config.json") && (bundle === undefined || names.some(isWeights))) {
     const config = await readModelConfig(path);
     const half = names.includes(FINETUNING_FILE) ? "finetuned" : halfOf(config);
     return { kind: "hf", path, halves: { [half]: path } };
   }
-  if (names.some((name) => name.endsWith(".index"))) return { kind: "tf", path, halves: {} };
+  if (bundle !== undefined) return { kind: "tf", path, halves: {}, bundle };
 
   const found =
     broken.length > 0
       ? `its checkpoints are not complete (${broken[0]!.reason})`
       : `it holds ${names.length === 0 ? "nothing" : names.slice(0, 5).join(", ")}`;
   throw new ElectraError("ERR_ELECTRA_NO_MODEL", `no model in ${path}: ${found}`, {
-    hint: "A model is a run with a checkpoint-<step>, such a checkpoint, or a folder with config.json and model.safetensors.",
+    hint: "A model is a run with a checkpoint-<step>, such a checkpoint, a folder with config.json and model.safetensors, or a TensorFlow checkpoint.",
     exitCode: 2,
   });
+}
+
+function isWeights(name: string): boolean {
+  return /^(?:model\.safetensors|pytorch_model\.bin)(?:\.index\.json)?$/.test(name);
 }
 
 /** The folder of `--model-name`: `<data-dir>/models/<name>`, else `<data-dir>/<name>`. */

@@ -4,8 +4,9 @@ import { readCompleteCheckpoint } from "../checkpoint/checkpoint-folders.js";
 import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "../checkpoint/hf-config.js";
 import type { PretrainingHalf } from "../checkpoint/hf-layout.js";
-import { loadWeights } from "../checkpoint/load-checkpoint.js";
-import { type ModelFolder, readModelConfig, resolveModelFolder } from "../checkpoint/model-folder.js";
+import { loadVariables, type VariableOrigin } from "../checkpoint/load-variables.js";
+import type { ModelFolder } from "../checkpoint/model-folder.js";
+import { type ModelWeights, readModelWeights } from "../checkpoint/model-weights.js";
 import type { JsonValue } from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
 import type { BackendSettings, PretrainingModelConfig } from "../engine/types.js";
@@ -15,6 +16,8 @@ import { Vocabulary } from "../tokenization/vocabulary.js";
 
 /** Options common to everything that runs a trained model. */
 export interface OpenModelOptions extends BackendSettings {
+  /** The model's vocabulary, where it does not lie beside its weights as `vocab.txt`. */
+  readonly vocabFile?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -52,6 +55,8 @@ export class PretrainedModel {
   readonly special: SpecialIds;
   /** Folder that the weights come from. */
   readonly folder: string;
+  /** What became of every tensor of the files. */
+  readonly origins: readonly VariableOrigin[];
   /** Step of the checkpoint, where it is one of ours. */
   readonly step: number | undefined;
   /** Resolved hyper-parameters of the training run, where the folder is of a checkpoint that says them. */
@@ -66,14 +71,15 @@ export class PretrainedModel {
     this.config = parts.config;
     this.special = parts.special;
     this.folder = parts.folder;
+    this.origins = parts.origins;
     this.step = parts.step;
     this.hparams = parts.hparams;
     this.maxLength = parts.maxLength;
   }
 
   /**
-   * Opens a run folder (`models/<name>`, its newest complete checkpoint), a checkpoint, or a Hugging Face folder with
-   * `config.json`, `model.safetensors` and `vocab.txt`.
+   * Opens a run folder (`models/<name>`, its newest complete checkpoint), a checkpoint, a Hugging Face folder with
+   * `config.json` and weights, or a TensorFlow checkpoint of the reference; `vocab.txt` lies beside the weights.
    *
    * @throws ElectraError `ERR_ELECTRA_NO_MODEL`, `ERR_ELECTRA_MODEL_HALF` when the half is not there,
    *   `ERR_ELECTRA_MODEL_FORMAT`, `ERR_ELECTRA_VOCABULARY_…`, `ERR_ELECTRA_CHECKPOINT_MISMATCH`
@@ -83,37 +89,50 @@ export class PretrainedModel {
     half: PretrainingHalf,
     options: OpenHalfOptions = {},
   ): Promise<PretrainedModel> {
-    const found = await resolveModelFolder(path);
-    const folder = halfFolder(found, half);
-    const config = await readModelConfig(folder);
+    const weights = await readModelWeights(path);
+    try {
+      return await PretrainedModel.#openFrom(weights, half, options);
+    } finally {
+      await weights.close();
+    }
+  }
+
+  static async #openFrom(
+    weights: ModelWeights,
+    half: PretrainingHalf,
+    options: OpenHalfOptions,
+  ): Promise<PretrainedModel> {
+    const { slots: wantedSlots, vocabFile, ...machine } = options;
+    const config = halfConfig(weights, half);
+    const folder = weights.folderOf(half);
     checkConfig(config, folder, half);
-    const { tokenizer, special } = await readTokenizer(folder, config.vocab_size);
-    const hparams = await trainingHparams(found, folder);
+    const { tokenizer, special } = await readTokenizer(folder, config.vocab_size, vocabFile);
+    const hparams = await trainingHparams(weights.model, folder);
     const trained = trainedLength(hparams);
     const maxLength = Math.min(trained ?? config.max_position_embeddings, config.max_position_embeddings);
-    const { slots = maxLength, ...machine } = options;
     const engine = await Engine.create({
       ...machine,
-      model: modelConfig(config, half, special, maxLength, slots),
+      model: modelConfig(config, half, special, maxLength, wantedSlots ?? maxLength),
     });
     try {
-      await loadWeights({ folders: { [half]: folder }, parameters: engineParameterStore(engine) });
+      const origins = await loadVariables({ weights, parameters: engineParameterStore(engine), part: half });
+      const { step } = weights;
+      return new PretrainedModel({
+        half,
+        engine,
+        tokenizer,
+        config,
+        special,
+        folder,
+        origins,
+        step,
+        hparams,
+        maxLength,
+      });
     } catch (error) {
       await engine.dispose();
       throw error;
     }
-    const step = found.checkpoint?.step;
-    return new PretrainedModel({
-      half,
-      engine,
-      tokenizer,
-      config,
-      special,
-      folder,
-      step,
-      hparams,
-      maxLength,
-    });
   }
 
   async dispose(): Promise<void> {
@@ -125,16 +144,10 @@ export class PretrainedModel {
   }
 }
 
-function halfFolder(found: ModelFolder, half: PretrainingHalf): string {
-  const folder = found.halves[half];
-  if (folder !== undefined) return folder;
-  if (found.kind === "tf") {
-    throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${found.path} is a TensorFlow checkpoint`, {
-      hint: "Give a checkpoint of this package, or a Hugging Face folder with config.json and model.safetensors.",
-      exitCode: 2,
-    });
-  }
-  if (found.halves.finetuned !== undefined) {
+function halfConfig({ model: found, configs }: ModelWeights, half: PretrainingHalf): HfConfig {
+  const config = configs[half];
+  if (config !== undefined) return config;
+  if (configs.finetuned !== undefined) {
     throw new ElectraError(
       "ERR_ELECTRA_MODEL_HALF",
       `${found.path} is a fine-tuned model: it has the heads of its tasks instead of a ${half}`,
@@ -174,11 +187,12 @@ function checkConfig(config: HfConfig, folder: string, half: PretrainingHalf): v
 async function readTokenizer(
   folder: string,
   vocabSize: number,
+  vocabFile: string | undefined,
 ): Promise<{ tokenizer: Tokenizer; special: SpecialIds }> {
-  const source = join(folder, "vocab.txt");
+  const source = vocabFile ?? join(folder, "vocab.txt");
   const text = await readFile(source, "utf8").catch((error: unknown) => {
     throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${source} cannot be read`, {
-      hint: "Put the vocabulary that the model was trained with beside its config.json.",
+      hint: "Put the vocabulary that the model was trained with beside its weights, or name it with --vocab-file.",
       cause: error,
       exitCode: 2,
     });

@@ -8,6 +8,7 @@ const modules = [
   "checkpoint",
   "pretrain",
   "row-modes",
+  "hugging-face",
   "metrics",
   "finetuning-data",
 ];

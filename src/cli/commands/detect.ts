@@ -8,6 +8,7 @@ import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 
 interface Options extends RunOptions {
   readonly model?: string;
+  readonly vocabFile?: string;
   readonly threshold: number;
   readonly top?: number;
 }
@@ -15,7 +16,11 @@ interface Options extends RunOptions {
 export function define(command: Command): CommandHandler<Options> {
   command
     .argument("[files...]", "text files, one text a line; - or none: standard input")
-    .option("--model <folder>", "run, checkpoint or Hugging Face folder of a discriminator")
+    .option(
+      "--model <path>",
+      "run, checkpoint, Hugging Face folder or TensorFlow checkpoint with a discriminator",
+    )
+    .option("--vocab-file <file>", "the model's vocabulary, if it is not the vocab.txt beside its weights")
     .option(
       "--threshold <p>",
       "mark words whose chance of having been replaced is above this",
@@ -43,6 +48,7 @@ export function define(command: Command): CommandHandler<Options> {
     const lines = await readTextLines(files, signal);
     const detector = await ReplacedTokenDetector.open(options.model!, {
       ...machineOf(options),
+      ...(options.vocabFile === undefined ? {} : { vocabFile: options.vocabFile }),
       signal,
     });
     try {

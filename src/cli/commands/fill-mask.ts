@@ -9,13 +9,18 @@ import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
 
 interface Options extends RunOptions {
   readonly model?: string;
+  readonly vocabFile?: string;
   readonly topK: number;
 }
 
 export function define(command: Command): CommandHandler<Options> {
   command
     .argument("[text]", "a text with [MASK] where a word is to be filled in")
-    .option("--model <folder>", "run, checkpoint or Hugging Face folder of a generator")
+    .option(
+      "--model <path>",
+      "run, checkpoint, Hugging Face folder or TensorFlow checkpoint with a generator",
+    )
+    .option("--vocab-file <file>", "the model's vocabulary, if it is not the vocab.txt beside its weights")
     .option("--top-k <n>", "proposals for each mask", parsePositiveInteger, 5);
   addRunOptions(command).addHelpText(
     "after",
@@ -32,6 +37,7 @@ export function define(command: Command): CommandHandler<Options> {
     const { MaskedTokenFiller } = await import("../../inference/masked-token-filler.js");
     const filler = await MaskedTokenFiller.open(options.model!, {
       ...machineOf(options),
+      ...(options.vocabFile === undefined ? {} : { vocabFile: options.vocabFile }),
       signal,
     });
     try {
