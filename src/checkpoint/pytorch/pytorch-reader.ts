@@ -24,12 +24,20 @@ type Storages = LegacyStorages;
  */
 export class PytorchReader implements TensorFile {
   readonly path: string;
+  /** `zip` since PyTorch 1.6, with check sums; `legacy` before. */
+  readonly format: "zip" | "legacy";
   readonly tensors: ReadonlyMap<string, TensorRef & { readonly dtype: StorageRef["dtype"] }>;
   readonly #source: ByteSource;
   readonly #storages: Storages;
 
-  private constructor(source: ByteSource, tensors: ReadonlyMap<string, TensorRef>, storages: Storages) {
+  private constructor(
+    source: ByteSource,
+    format: "zip" | "legacy",
+    tensors: ReadonlyMap<string, TensorRef>,
+    storages: Storages,
+  ) {
     this.path = source.path;
+    this.format = format;
     this.tensors = new Map(
       [...tensors].map(([name, tensor]) => [name, { ...tensor, dtype: tensor.storage.dtype }]),
     );
@@ -62,7 +70,7 @@ export class PytorchReader implements TensorFile {
           );
         }
       }
-      return new PytorchReader(source, tensors, storages);
+      return new PytorchReader(source, zip ? "zip" : "legacy", tensors, storages);
     } catch (error) {
       await source.close();
       throw translate(error, source.path);

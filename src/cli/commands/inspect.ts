@@ -12,14 +12,17 @@ interface Options {
 
 export function define(command: Command): CommandHandler<Options> {
   command
-    .argument("[path]", "run, checkpoint, Hugging Face or dataset folder, or a .safetensors file")
+    .argument(
+      "[path]",
+      "folder of a run, checkpoint, Hugging Face model or dataset; a TensorFlow checkpoint; a .safetensors, pytorch_model.bin, .tfrecord or vocab.txt file",
+    )
     .option("--data-dir <folder>", "where --model-name is looked up")
     .option("--model-name <name>", "a model of --data-dir instead of a path")
     .addOption(jsonOption());
   command.addHelpText("after", "\nExample:\n  $ npx electra-native inspect data/models/electra-small");
   return async ({ output }, options, [operand]) => {
     const path = operand ?? (await pathByName(options));
-    const { inspectPath } = await import("../inspect-path.js");
+    const { inspectPath } = await import("../inspect/inspect-path.js");
     const { document, listing, next } = await inspectPath(path);
     output.result(document, formatListing(listing));
     output.next(`npx electra-native ${next.map(shellQuote).join(" ")}`);

@@ -141,6 +141,8 @@ describe("build-dataset", () => {
   });
 });
 
+const golden = process.env["ELECTRA_GOLDEN_DIR"] ?? "test/fixtures/golden";
+
 describe("inspect", () => {
   beforeAll(async () => {
     for (const step of [1, 2])
@@ -166,10 +168,52 @@ describe("inspect", () => {
       () => [join(run(), "checkpoint-1", "discriminator", "model.safetensors")],
       { kind: "safetensors", metadata: { format: "pt" } },
     ],
+    [
+      "a TensorFlow folder",
+      () => [join(golden, "checkpoint")],
+      { kind: "tf", global_step: 5, discriminator: { config: { hidden_size: 64 } }, generator: {} },
+    ],
+    [
+      "a TensorFlow checkpoint by its prefix",
+      () => [join(golden, "checkpoint_micro", "sharded.ckpt")],
+      { kind: "tensorflow", global_step: 123456789012, checksums: "16 tensors verified", values: 1610 },
+    ],
+    [
+      "an index file",
+      () => [join(golden, "checkpoint", "model.ckpt-5.index")],
+      { kind: "tensorflow", checksums: "247 tensors verified" },
+    ],
+    [
+      "a file of PyTorch",
+      () => ["test/fixtures/pytorch/tensors.bin"],
+      { kind: "pytorch", format: "zip", checksums: "11 tensors verified" },
+    ],
+    [
+      "records",
+      () => [join(golden, "tfrecord", "broken", "good.tfrecord")],
+      { kind: "tfrecord", features: [{ kind: "int64" }, { kind: "int64" }, { kind: "int64" }] },
+    ],
+    [
+      "a vocabulary",
+      () => [join(golden, "data", "vocab.txt")],
+      { kind: "vocabulary", cased: false, special: { "[PAD]": 0 } },
+    ],
   ] as const)("describes %s", async (_name, argv, expected) => {
     const { code, stdout } = await runCli("inspect", ...argv(), "--json");
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject(expected);
+  });
+
+  it.each([
+    ["checkpoint_micro/flipped_data.ckpt", "ERR_ELECTRA_TF_CHECKPOINT", /check sum of "big"/],
+    ["checkpoint_micro/truncated_index.ckpt.index", "ERR_ELECTRA_TF_CHECKPOINT", /last 8 bytes/],
+    ["tfrecord/broken/bad_data_byte.tfrecord", "ERR_ELECTRA_RECORD_DAMAGED", /check sum/],
+    ["tfrecord/broken.json", "ERR_ELECTRA_FILE_KIND", /none of the files/],
+  ] as const)("verifies what is in %s and refuses it", async (file, code, message) => {
+    const result = await runCli("inspect", join(golden, file), "--json");
+    expect(result.code).toBeGreaterThan(0);
+    expect(result.stderr + result.stdout).toMatch(message);
+    expect(result.stderr + result.stdout).toContain(code);
   });
 
   it("counts the parameters", async () => {
