@@ -32,11 +32,15 @@ export { ElectraError } from "./errors.js";
 export { mixedExamples, mixedRows, paddingRows } from "./finetuning/features/mixed-examples.js";
 export { pairInput } from "./finetuning/features/pair-input.js";
 export { type BadRow, type BadRowSummary, noBadRows } from "./finetuning/reading/bad-rows.js";
+export { summarizeTrials, type TaskSummary, type TrialResults } from "./finetuning/results/trial-results.js";
 export type * from "./finetuning/task.js";
 export { createTasks } from "./finetuning/tasks/create-task.js";
 export { readTaskFile, type TaskSource } from "./finetuning/tasks/read-task-file.js";
 export { type TaskDescriptionInput, taskJsonSchema } from "./finetuning/tasks/task-description.js";
 export type { TaskSettings } from "./finetuning/tasks/task-settings.js";
+export { type FinetuneOptions, type FinetuneResult, finetune } from "./finetuning/training/finetune.js";
+export { type FinetuningSetup, setUpFinetuning } from "./finetuning/training/finetuning-setup.js";
+export type { TrialOutcome, TrialStart } from "./finetuning/training/trial-context.js";
 export {
   type FinetuningHparams,
   type ResolvedFinetuning,

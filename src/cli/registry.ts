@@ -35,6 +35,12 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/pretrain.js"),
   },
   {
+    name: "finetune",
+    summary: "fine-tune a model on tasks, and evaluate it",
+    group: "Training:",
+    load: () => import("./commands/finetune.js"),
+  },
+  {
     name: "detect",
     summary: "say which words of a text were replaced",
     group: "Using a model:",

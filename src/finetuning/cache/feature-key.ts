@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { basename } from "node:path";
+import { basename, isAbsolute } from "node:path";
 import type { JsonValue } from "../../checkpoint/training-state.js";
 import { fileFailure } from "../../data/file-failure.js";
 import type { FinetuningHparams } from "../../hparams/finetuning-hparams.js";
@@ -127,7 +127,7 @@ export async function featureKey(options: FeatureKeyOptions): Promise<FeatureKey
           id: taskIds[i]!,
           // Targets are their numbers.
           labels: "labels" in head ? head.labels : null,
-          description,
+          description: withoutFolders(description),
           files: await Promise.all(files.map(fingerprintOf)),
         };
       }),
@@ -142,6 +142,14 @@ export async function featureKey(options: FeatureKeyOptions): Promise<FeatureKey
 
 function vocabularyHash({ tokens }: Vocabulary): string {
   return createHash("sha256").update(tokens.join("\n")).digest("hex").slice(0, 16);
+}
+
+/** Files count by their content, so that a folder can be moved. */
+function withoutFolders(description: JsonValue): JsonValue {
+  const text = JSON.stringify(description, (_, value: unknown) =>
+    typeof value === "string" && isAbsolute(value) ? basename(value) : value,
+  );
+  return JSON.parse(text) as JsonValue;
 }
 
 /** A short name of a key, for a file's name. */

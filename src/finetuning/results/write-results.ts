@@ -58,7 +58,7 @@ export async function writeTestPredictions(
 }
 
 /** A file is old or new, never half of either. */
-async function replaceFile(path: string, text: string): Promise<string> {
+export async function replaceFile(path: string, text: string): Promise<string> {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     await mkdir(dirname(path), { recursive: true });
