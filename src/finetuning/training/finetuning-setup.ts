@@ -129,9 +129,11 @@ function withOwnTasks(options: SetUpFinetuningOptions, own: readonly TaskSource[
 async function openModel(hparams: FinetuningHparams): Promise<InitialModel | undefined> {
   if (!hparams.do_train) {
     const trained = await findLatestCheckpoint(trialFolder(hparams, 1));
-    if (trained !== undefined) return await openInitialModel(trained.path);
+    if (trained !== undefined) return await openInitialModel(trained.path, hparams);
   }
-  return hparams.init_checkpoint === null ? undefined : await openInitialModel(hparams.init_checkpoint);
+  return hparams.init_checkpoint === null
+    ? undefined
+    : await openInitialModel(hparams.init_checkpoint, hparams);
 }
 
 /** Folder of the model of a trial. @param trial from 1 */

@@ -8,8 +8,9 @@ import { engineParameterStore } from "../../checkpoint/engine-parameter-store.js
 import { loadWeights } from "../../checkpoint/load-checkpoint.js";
 import { combineSinks } from "../../telemetry/event-sink.js";
 import { trialFolder } from "./finetuning-setup.js";
+import { loadEncoder } from "./initial-model.js";
 import { scoreTrial } from "./score-trial.js";
-import { refuseForeignTrial, requireHeads } from "./trial-checks.js";
+import { refuseForeignTrial, requireAll, requireHeads } from "./trial-checks.js";
 import type { TrialContext, TrialOutcome } from "./trial-context.js";
 import { TrialRun } from "./trial-run.js";
 import { evaluatedAlike, readTrialState } from "./trial-state.js";
@@ -68,15 +69,22 @@ async function evaluateOnly(
   if (!setup.hparams.do_eval) {
     return { ...nothing, status: "kept", results: undefined, files: [], info: undefined };
   }
-  const folder = latest === undefined ? setup.initial?.folder : join(latest.path, "finetuned");
-  await requireHeads(folder, setup.heads);
+  const own = latest === undefined ? undefined : join(latest.path, "finetuned");
+  const folder = own ?? setup.initial?.folder;
+  if (own !== undefined || setup.initial?.tasks !== undefined || setup.initial?.part !== "finetuned") {
+    await requireHeads(folder, setup.heads);
+  }
   const engine = await createEngine({
     ...machine,
     model: setup.model,
     ...(signal === undefined ? {} : { signal }),
   });
   try {
-    await loadWeights({ folders: { finetuned: folder! }, parameters: engineParameterStore(engine) });
+    const parameters = engineParameterStore(engine);
+    const origins =
+      own === undefined ? await loadEncoder(setup.initial!, parameters, setup.heads) : undefined;
+    if (own !== undefined) await loadWeights({ folders: { finetuned: own }, parameters });
+    requireAll(origins ?? [], setup.initial?.path ?? "");
     context.onTrial({
       trial,
       info: engine.info,

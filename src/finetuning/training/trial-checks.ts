@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import type { VariableOrigin } from "../../checkpoint/load-variables.js";
 import { FINETUNING_FILE } from "../../checkpoint/model-folder.js";
 import type { JsonValue } from "../../checkpoint/training-state.js";
 import { ElectraError } from "../../errors.js";
@@ -20,7 +21,7 @@ export async function trainingData(
   key: FeatureKey | undefined,
   { heads, initial }: Pick<FinetuningSetup, "heads" | "initial">,
 ): Promise<JsonValue> {
-  const model = initial === undefined ? null : await checkSum(join(initial.folder, "model.safetensors"));
+  const model = initial === undefined ? null : await Promise.all(initial.files.map(checkSum));
   if (key === undefined) return { model, tasks: heads.map(({ name }) => name) };
   const { vocabulary, lowerCase, stripAccents, tasks } = key;
   return { model, vocabulary, lowerCase, stripAccents, tasks };
@@ -109,6 +110,24 @@ export async function requireHeads(
     "ERR_ELECTRA_CHECKPOINT_MISMATCH",
     `${folder} was trained for ${known.map(describe).join(", ")}; asked for is ${heads.map(describe).join(", ")}.`,
     { hint: "Give the tasks and labels that the model was trained with.", exitCode: 2 },
+  );
+}
+
+/**
+ * The reference's checkpoints name the variables of their heads, not what they mean: all must be there.
+ *
+ * @throws ElectraError `ERR_ELECTRA_NO_MODEL`, exit code 2
+ */
+export function requireAll(origins: readonly VariableOrigin[], path: string): void {
+  const missing = origins.find(({ origin }) => origin === "created");
+  if (missing === undefined) return;
+  throw new ElectraError(
+    "ERR_ELECTRA_NO_MODEL",
+    `There is no fine-tuned model to evaluate: ${path} has no ${missing.name} of shape [${missing.shape.join(", ")}].`,
+    {
+      hint: "Train first (do_train true), or name a model of these tasks with init_checkpoint.",
+      exitCode: 2,
+    },
   );
 }
 

@@ -1,10 +1,10 @@
+import type { VariableOrigin } from "../../checkpoint/load-variables.js";
 import type { JsonValue } from "../../checkpoint/training-state.js";
 import type { FinetuningEngineCreateOptions } from "../../engine/finetuning-types.js";
 import type { BackendSettings, EngineInfo } from "../../engine/types.js";
 import type { EventSink } from "../../telemetry/event-sink.js";
 import type { TrialResults } from "../results/trial-results.js";
 import type { FinetuningSetup } from "./finetuning-setup.js";
-import type { TensorOrigin } from "./initial-model.js";
 import type { RunFeatures } from "./run-features.js";
 import type { TrialEngine } from "./save-trial.js";
 
@@ -30,7 +30,7 @@ export interface TrialStart {
   /** Bytes held natively. */
   readonly memory: number;
   /** Where every variable came from; of a trial that begins. */
-  readonly tensors: readonly TensorOrigin[];
+  readonly tensors: readonly VariableOrigin[];
   /** Checkpoint that the trial continues. */
   readonly resumedFrom: string | undefined;
   readonly step: number;

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { CheckpointInfo } from "../../checkpoint/checkpoint-folders.js";
 import { engineParameterStore } from "../../checkpoint/engine-parameter-store.js";
 import { loadCheckpoint, loadWeights } from "../../checkpoint/load-checkpoint.js";
+import type { VariableOrigin } from "../../checkpoint/load-variables.js";
 import { compareFingerprints, type Fingerprints, type JsonValue } from "../../checkpoint/training-state.js";
 import type { EngineInfo } from "../../engine/types.js";
 import { ElectraError } from "../../errors.js";
@@ -14,7 +15,7 @@ import { formatHeading } from "../../telemetry/reference-console.js";
 import { TensorboardSink } from "../../telemetry/tensorboard-sink.js";
 import type { FinetunedFile } from "../finetuned-file.js";
 import type { TrialResults } from "../results/trial-results.js";
-import { loadEncoder, type TensorOrigin } from "./initial-model.js";
+import { loadEncoder } from "./initial-model.js";
 import { saveTrial, type TrialEngine } from "./save-trial.js";
 import { scoreTrial } from "./score-trial.js";
 import { requireHeads } from "./trial-checks.js";
@@ -189,12 +190,14 @@ export class TrialRun {
     trained: boolean,
     fingerprints: Fingerprints,
     sink: EventSink,
-  ): Promise<readonly TensorOrigin[]> {
+  ): Promise<readonly VariableOrigin[]> {
     const { setup } = this.#context;
     const parameters = engineParameterStore(engine);
     if (latest === undefined) {
       if (setup.initial !== undefined) return await loadEncoder(setup.initial, parameters, setup.heads);
-      return parameters.names().map(({ name, shape }) => ({ name, shape, origin: "created" }) as const);
+      return parameters
+        .names()
+        .map(({ name, shape }) => ({ name, shape, origin: "created", note: "random weights" }) as const);
     }
     await requireHeads(join(latest.path, "finetuned"), setup.heads);
     if (trained) {

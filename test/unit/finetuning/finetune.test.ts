@@ -338,7 +338,7 @@ describe("what a run begins with", () => {
       { onTrial },
     );
     expect(origins).toContain("created task_specific/sst/dense/kernel");
-    expect(origins).toContain("ignored task_specific.cola.dense.weight");
+    expect(origins).toContain("ignored task_specific/cola/dense/kernel");
     expect(origins).toContain("loaded electra/embeddings/word_embeddings");
   });
 
