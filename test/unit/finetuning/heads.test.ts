@@ -1,9 +1,15 @@
 import { describe, expect, it } from "vitest";
+import type { FinetuningBatch, PredictResult } from "../../../src/engine/finetuning-types.js";
 import type { Outputs } from "../../../src/engine/types.js";
 import { engineHead } from "../../../src/finetuning/heads/engine-head.js";
 import { headOutput, headOutputNames } from "../../../src/finetuning/heads/head-outputs.js";
-import { predictionBatches, type TaskRow } from "../../../src/finetuning/heads/prediction-batches.js";
+import {
+  groupsByLength,
+  headPredictions,
+  type TaskRow,
+} from "../../../src/finetuning/heads/head-predictions.js";
 import type { TaskHead } from "../../../src/finetuning/task.js";
+import { finetuningBatch } from "../../../src/finetuning/training/finetuning-batch.js";
 
 const span: Extract<TaskHead, { kind: "span" }> = {
   kind: "span",
@@ -14,8 +20,8 @@ const span: Extract<TaskHead, { kind: "span" }> = {
   beamSize: 2,
 };
 
-const row = (length: number, taskId = 0, positions?: readonly number[]): TaskRow => ({
-  taskId,
+const row = (length: number, positions?: readonly number[]): TaskRow => ({
+  taskId: 0,
   features: {
     eid: length,
     inputIds: Int32Array.from({ length }, (_, i) => 10 * length + i),
@@ -31,44 +37,69 @@ const row = (length: number, taskId = 0, positions?: readonly number[]): TaskRow
   },
 });
 
-describe("batches for prediction", () => {
-  it("hold every row once, the longest first, padded to the longest of their own", () => {
-    const rows = [3, 9, 2, 9, 4, 3].map((length) => row(length));
-    const batches = predictionBatches(rows, { maxRows: 2 });
-    expect(batches.map((batch) => batch.rows)).toEqual([
+describe("rows by length", () => {
+  it("are each in one group, the longest first", () => {
+    expect(groupsByLength([3, 9, 2, 9, 4, 3], 1000, 2)).toEqual([
       [1, 3],
       [4, 0],
       [5, 2],
     ]);
-    expect(batches.map(({ batch }) => [batch.length, ...batch.lengths])).toEqual([
-      [9, 9, 9],
-      [4, 4, 3],
-      [3, 3, 2],
-    ]);
-    expect([...batches[2]!.batch.inputIds]).toEqual([30, 31, 32, 20, 21, 0]);
-    expect([...batches[2]!.batch.segmentIds!]).toEqual([0, 0, 1, 0, 1, 0]);
   });
 
-  it("keep to a number of tokens, but for a row that is longer alone", () => {
-    const rows = [row(20), row(5), row(5), row(5)];
-    expect(predictionBatches(rows, { maxTokens: 11 }).map((batch) => batch.rows)).toEqual([[0], [1, 2], [3]]);
+  it("keep to a number of tokens, but for one that is longer alone", () => {
+    expect(groupsByLength([20, 5, 5, 5], 11)).toEqual([[0], [1, 2], [3]]);
+    expect(groupsByLength([], 11)).toEqual([]);
+    expect(groupsByLength([0, 0], 1)).toEqual([[0], [1]]);
+  });
+});
+
+describe("predictions of a head", () => {
+  const head: TaskHead = { kind: "classification", labels: ["a", "b"] };
+  const options = { task: "t", head, heads: [engineHead(head)], maxTokens: 12 };
+  /** Says of each row its first id and its length. */
+  const engineOf = (seen: FinetuningBatch[] = []) => ({
+    predict: async (batch: FinetuningBatch) => {
+      seen.push(batch);
+      const data = Float32Array.from({ length: 2 * batch.rows }, (_, k) =>
+        k % 2 === 0 ? batch.inputIds[(k / 2) * batch.length]! : batch.lengths[(k - 1) / 2]!,
+      );
+      return { outputs: { "t/logits": { shape: [batch.rows, 2], data } } } as unknown as PredictResult;
+    },
   });
 
-  it("carry the words of tagging tasks, and none for rows of others", () => {
-    const [{ batch } = { batch: undefined }] = predictionBatches([
-      row(4, 1),
-      row(6, 0, [1, 2, 4]),
-      row(3, 0, [1]),
+  it("come in the order of the rows, from batches without targets", async () => {
+    const seen: FinetuningBatch[] = [];
+    const rows = [3, 6, 2, 5, 1].map((length) => row(length));
+    const outputs = await headPredictions(rows, { ...options, engine: engineOf(seen) });
+    expect(outputs.map(({ logits }) => [...Array.from(logits!)])).toEqual(
+      [3, 6, 2, 5, 1].map((length) => [10 * length, length]),
+    );
+    expect(seen.map(({ rows: count, length }) => [count, length])).toEqual([
+      [2, 6],
+      [3, 3],
     ]);
-    expect([...batch!.taskIds!]).toEqual([0, 1, 0]);
-    expect([...batch!.words!.offsets]).toEqual([0, 3, 3, 4]);
-    expect([...batch!.words!.positions]).toEqual([1, 2, 4, 1]);
-    expect(predictionBatches([row(4)])[0]!.batch.words).toBeUndefined();
+    for (const batch of seen) expect(batch.targets).toBeUndefined();
+  });
+
+  it("do not hide a failure, and stop with the signal", async () => {
+    const failing = {
+      predict: async () => {
+        throw new Error("burnt");
+      },
+    };
+    await expect(headPredictions([row(3), row(20)], { ...options, engine: failing })).rejects.toThrow(
+      "burnt",
+    );
+    const signal = AbortSignal.abort(new Error("enough"));
+    await expect(headPredictions([row(3)], { ...options, engine: engineOf(), signal })).rejects.toThrow(
+      "enough",
+    );
   });
 });
 
 describe("outputs of a head", () => {
-  const [{ batch }] = predictionBatches([row(4), row(2)]) as [ReturnType<typeof predictionBatches>[0]];
+  const batchOf = (rows: readonly TaskRow[], head: TaskHead) => finetuningBatch(rows, [engineHead(head)]);
+  const batch = batchOf([row(4), row(2)], span);
   const floats = (...values: number[]) => ({ shape: [values.length], data: Float32Array.from(values) });
   const ints = (...values: number[]) => ({ shape: [values.length], data: Int32Array.from(values) });
 
@@ -87,9 +118,7 @@ describe("outputs of a head", () => {
 
   it("of tagging are those of the row's words", () => {
     const head: TaskHead = { kind: "tagging", labels: ["O", "B-X"] };
-    const [{ batch: tagged }] = predictionBatches([row(6, 0, [1, 2]), row(3, 0, [1])]) as [
-      ReturnType<typeof predictionBatches>[0],
-    ];
+    const tagged = batchOf([row(6, [1, 2]), row(3, [1])], head);
     const outputs: Outputs = { "t/logits": floats(1, 2, 3, 4, 5, 6), "t/predictions": ints(1, 0, 1) };
     expect(headOutput("t", head, outputs, tagged, 1)).toEqual({
       wordLabels: Int32Array.of(1),
