@@ -8,13 +8,18 @@ import { Vocabulary } from "../tokenization/vocabulary.js";
  * The tokenizer that lies beside a model: `vocab.txt` and, for how text is normalised, `tokenizer_config.json`.
  *
  * @param vocabSize rows of the model's word table
+ * @param vocabFile the vocabulary, where it lies elsewhere
  * @throws ElectraError `ERR_ELECTRA_MODEL_FORMAT` without a vocabulary, or with another model's; `ERR_ELECTRA_VOCABULARY_…`
  */
-export async function readModelTokenizer(folder: string, vocabSize: number): Promise<Tokenizer> {
-  const source = join(folder, "vocab.txt");
+export async function readModelTokenizer(
+  folder: string,
+  vocabSize: number,
+  vocabFile?: string,
+): Promise<Tokenizer> {
+  const source = vocabFile ?? join(folder, "vocab.txt");
   const text = await readFile(source, "utf8").catch((error: unknown) => {
     throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${source} cannot be read`, {
-      hint: "Put the vocabulary that the model was trained with beside its config.json.",
+      hint: "Put the vocabulary that the model was trained with beside its weights, or name it with --vocab-file.",
       cause: error,
       exitCode: 2,
     });

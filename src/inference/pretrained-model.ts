@@ -1,5 +1,4 @@
-import { readFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { readCompleteCheckpoint } from "../checkpoint/checkpoint-folders.js";
 import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "../checkpoint/hf-config.js";
@@ -11,8 +10,8 @@ import type { JsonValue } from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
 import type { BackendSettings, PretrainingModelConfig } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
-import { Tokenizer } from "../tokenization/tokenizer.js";
-import { Vocabulary } from "../tokenization/vocabulary.js";
+import type { Tokenizer } from "../tokenization/tokenizer.js";
+import { readModelTokenizer } from "./model-tokenizer.js";
 
 /** Options common to everything that runs a trained model. */
 export interface OpenModelOptions extends BackendSettings {
@@ -106,7 +105,8 @@ export class PretrainedModel {
     const config = halfConfig(weights, half);
     const folder = weights.folderOf(half);
     checkConfig(config, folder, half);
-    const { tokenizer, special } = await readTokenizer(folder, config.vocab_size, vocabFile);
+    const tokenizer = await readModelTokenizer(folder, config.vocab_size, vocabFile);
+    const special = specialIds(tokenizer);
     const hparams = await trainingHparams(weights.model, folder);
     const trained = trainedLength(hparams);
     const maxLength = Math.min(trained ?? config.max_position_embeddings, config.max_position_embeddings);
@@ -184,61 +184,6 @@ function checkConfig(config: HfConfig, folder: string, half: PretrainingHalf): v
   }
 }
 
-async function readTokenizer(
-  folder: string,
-  vocabSize: number,
-  vocabFile: string | undefined,
-): Promise<{ tokenizer: Tokenizer; special: SpecialIds }> {
-  const source = vocabFile ?? join(folder, "vocab.txt");
-  const text = await readFile(source, "utf8").catch((error: unknown) => {
-    throw new ElectraError("ERR_ELECTRA_MODEL_FORMAT", `${source} cannot be read`, {
-      hint: "Put the vocabulary that the model was trained with beside its weights, or name it with --vocab-file.",
-      cause: error,
-      exitCode: 2,
-    });
-  });
-  const vocabulary = Vocabulary.parse(text, { source });
-  const [unknown, cls, sep, mask] = vocabulary.require(["[UNK]", "[CLS]", "[SEP]", "[MASK]"]);
-  if (vocabulary.size > vocabSize) {
-    throw new ElectraError(
-      "ERR_ELECTRA_MODEL_FORMAT",
-      `${source} has ${vocabulary.size} tokens, but the model knows ${vocabSize}`,
-      { hint: "This is another model's vocabulary.", exitCode: 2 },
-    );
-  }
-  const settings = await readTokenizerSettings(folder);
-  return { tokenizer: new Tokenizer({ vocabulary, ...settings }), special: { unknown, cls, sep, mask } };
-}
-
-/** How text is normalised; without `tokenizer_config.json` as for the published uncased models. */
-async function readTokenizerSettings(
-  folder: string,
-): Promise<{ readonly lowerCase: boolean; readonly stripAccents: boolean }> {
-  const path = join(folder, "tokenizer_config.json");
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { lowerCase: true, stripAccents: true };
-    throw error;
-  }
-  let fields: { do_lower_case?: unknown; strip_accents?: unknown };
-  try {
-    fields = JSON.parse(text) as typeof fields;
-  } catch (error) {
-    throw new ElectraError(
-      "ERR_ELECTRA_MODEL_FORMAT",
-      `${path}: not valid JSON (${(error as Error).message})`,
-      {
-        cause: error,
-      },
-    );
-  }
-  const lowerCase = fields.do_lower_case !== false;
-  // Left open, accents follow the case, as in the reference and in Hugging Face.
-  return { lowerCase, stripAccents: fields.strip_accents === undefined || fields.strip_accents !== false };
-}
-
 /** A half given by its own folder may lie in a checkpoint, which says how it was trained. */
 async function trainingHparams(
   found: ModelFolder,
@@ -253,6 +198,11 @@ async function trainingHparams(
 function trainedLength(hparams: Readonly<Record<string, JsonValue>> | undefined): number | undefined {
   const length = hparams?.["max_seq_length"];
   return typeof length === "number" && length >= 3 ? length : undefined;
+}
+
+function specialIds({ vocabulary }: Tokenizer): SpecialIds {
+  const [unknown, cls, sep, mask] = vocabulary.require(["[UNK]", "[CLS]", "[SEP]", "[MASK]"]);
+  return { unknown, cls, sep, mask };
 }
 
 /** The smallest model of the engine that has this half's variables and no others. */

@@ -2,7 +2,7 @@ import type { Tokenizer } from "../../tokenization/tokenizer.js";
 import { collapsed, type QuestionExample } from "../features/question-example.js";
 import type { HeadOutput, TaskFeatures } from "../task.js";
 import { type AnswerCandidate, answerCandidates, type CandidateLimits } from "./answer-candidates.js";
-import { finalAnswerText } from "./final-text.js";
+import { finalAnswerRange, type TextRange } from "./final-text.js";
 
 /** An answer with its scores: log-probabilities with joint prediction, else logits. */
 export interface ScoredAnswer {
@@ -11,6 +11,8 @@ export interface ScoredAnswer {
   readonly endScore: number;
   /** Words of the context, both included; absent where nothing could be found. */
   readonly words?: readonly [first: number, last: number];
+  /** Where the text stands in those words, joined by single spaces. */
+  readonly range?: TextRange;
 }
 
 /** What a model says about a question. */
@@ -75,10 +77,6 @@ function answerOf(candidate: AnswerCandidate, words: readonly string[], tokenize
   const first = wordOfPiece[start - firstPosition]!;
   const last = wordOfPiece[end - firstPosition]!;
   const original = words.slice(first, last + 1).join(" ");
-  return {
-    text: finalAnswerText(predicted, original, tokenizer.basic),
-    startScore,
-    endScore,
-    words: [first, last],
-  };
+  const range = finalAnswerRange(predicted, original, tokenizer.basic);
+  return { text: original.slice(...range), startScore, endScore, words: [first, last], range };
 }

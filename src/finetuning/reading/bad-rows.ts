@@ -25,18 +25,21 @@ const KEPT_ROWS = 20;
 /** Decides what happens to bad rows: the first one is an error, or all are left out and counted. */
 export class BadRows {
   readonly #skip: boolean;
+  readonly #how: string;
   readonly #rows: BadRow[] = [];
   #count = 0;
 
-  constructor(options: { readonly skip: boolean }) {
+  /** @param options.how how to have them left out, for messages; default: the hparam */
+  constructor(options: { readonly skip: boolean; readonly how?: string }) {
     this.#skip = options.skip;
+    this.#how = options.how ?? 'the hparam "skip_bad_rows": true';
   }
 
   /** @throws ElectraError `ERR_ELECTRA_ROW` with file, line and remedy, unless bad rows are left out */
   report(row: BadRow): void {
     if (!this.#skip) {
       throw new ElectraError("ERR_ELECTRA_ROW", `${row.file}, ${row.place}: ${row.reason}.`, {
-        hint: `${row.remedy} Or leave such rows out, counted, with the hparam "skip_bad_rows": true.`,
+        hint: `${row.remedy} Or leave such rows out, counted, with ${this.#how}.`,
       });
     }
     this.note(row);

@@ -1,6 +1,6 @@
 import type { BadRows } from "./bad-rows.js";
 import { commaSeparatedRows, type DelimitedRow, tabSeparatedRows } from "./delimited-rows.js";
-import { jsonLines } from "./json-lines.js";
+import { type JsonLine, jsonLines } from "./json-lines.js";
 
 export type TableFormat = "tsv" | "csv" | "jsonl";
 
@@ -58,28 +58,45 @@ export function mapTableRows<Result>(
   return results;
 }
 
-function tableRows(text: string, options: TableOptions): (TableRow & { readonly fault?: string })[] {
+function tableRows(text: string, options: TableOptions): ReadRow[] {
   if (options.format === "jsonl") {
-    return jsonLines(text)
-      .slice(0, options.limit)
-      .map(({ value, line, fault }, index) => ({
-        index,
-        line,
-        ...(fault === undefined ? {} : { fault }),
-        cell: (column) => {
-          if (Object.hasOwn(value, column)) return value[column];
-          throw new BadCell(
-            `no field "${column}"`,
-            `The object has ${Object.keys(value).join(", ") || "no fields"}.`,
-          );
-        },
-      }));
+    return jsonLines(text).slice(0, options.limit).map(rowOfObject);
   }
   const all: readonly DelimitedRow[] =
     options.format === "tsv" ? tabSeparatedRows(text) : commaSeparatedRows(text);
   const rows = all.slice(0, options.limit);
   const names = options.header ? (rows[0]?.cells ?? []) : [];
-  return rows.slice(options.header ? 1 : 0).map(({ line, cells, fault }, index) => ({
+  return rows.slice(options.header ? 1 : 0).map((row, index) => rowOfCells(row, index, names));
+}
+
+/** A row as it was found; with a `fault` it cannot be used. */
+export interface ReadRow extends TableRow {
+  readonly fault?: string;
+}
+
+/** The row of a JSON object: its columns are the object's fields. */
+export function rowOfObject({ value, line, fault }: JsonLine, index: number): ReadRow {
+  return {
+    index,
+    line,
+    ...(fault === undefined ? {} : { fault }),
+    cell: (column) => {
+      if (Object.hasOwn(value, column)) return value[column];
+      throw new BadCell(
+        `no field "${column}"`,
+        `The object has ${Object.keys(value).join(", ") || "no fields"}.`,
+      );
+    },
+  };
+}
+
+/** The row of a tsv or csv table. @param names of the columns; empty without a header */
+export function rowOfCells(
+  { line, cells, fault }: DelimitedRow,
+  index: number,
+  names: readonly string[],
+): ReadRow {
+  return {
     index,
     line,
     ...(fault === undefined ? {} : { fault }),
@@ -94,7 +111,7 @@ function tableRows(text: string, options: TableOptions): (TableRow & { readonly 
           )
         : new BadCell(`there is no column "${column}"`, `The header names ${names.join(", ") || "nothing"}.`);
     },
-  }));
+  };
 }
 
 /** Text of a cell. */

@@ -65,7 +65,8 @@ export function taggedSentences(
   return sentences;
 }
 
-function columnsOf(line: string): string[] {
+/** The columns of a line, which white space sets apart. */
+export function columnsOf(line: string): string[] {
   const cells: string[] = [];
   let start = 0;
   for (let i = 0; i <= line.length; i++) {
