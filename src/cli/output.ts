@@ -28,6 +28,19 @@ export class Output {
     this.#io.stdout.write(this.json ? `${JSON.stringify(document, null, 2)}\n` : ensureNewline(text));
   }
 
+  /** A part of a result that is written as it comes. Resolves when its reader keeps up, so that nothing piles up here. */
+  async data(text: string): Promise<void> {
+    const { stdout } = this.#io;
+    if (stdout.write(text) || stdout.destroyed) return;
+    await new Promise<void>((resolve) => {
+      const settle = () => {
+        stdout.off("drain", settle).off("close", settle);
+        resolve();
+      };
+      stdout.on("drain", settle).on("close", settle);
+    });
+  }
+
   /** A line for the person watching. */
   talk(line: string): void {
     this.#io.stderr.write(`${line}\n`);

@@ -41,6 +41,12 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/finetune.js"),
   },
   {
+    name: "predict",
+    summary: "classify, tag or answer with a fine-tuned model",
+    group: "Using a model:",
+    load: () => import("./commands/predict.js"),
+  },
+  {
     name: "detect",
     summary: "say which words of a text were replaced",
     group: "Using a model:",

@@ -15,15 +15,18 @@ export interface RunningCli {
   readonly result: Promise<CliResult>;
 }
 
-/** Starts the real command line in a process of its own. */
-export function startCli(args: readonly string[], options: { cwd: string; stdin?: string }): RunningCli {
+/** Starts the real command line in a process of its own. With `keepOpen` its standard input does not end by itself. */
+export function startCli(
+  args: readonly string[],
+  options: { cwd: string; stdin?: string; keepOpen?: boolean },
+): RunningCli {
   const child = spawn(process.execPath, [bin, ...args], {
     cwd: options.cwd,
     env: { ...process.env, NO_COLOR: "1", CI: "1" },
     stdio: ["pipe", "pipe", "pipe"],
   });
   child.stdin.on("error", () => undefined);
-  child.stdin.end(options.stdin ?? "");
+  if (options.keepOpen !== true) child.stdin.end(options.stdin ?? "");
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (chunk) => {
