@@ -4,6 +4,7 @@
 #include <napi.h>
 
 #include "cuda_devices.h"
+#include "finetuning_session.h"
 #include "kernel_session.h"
 #include "pretraining_session.h"
 
@@ -15,12 +16,13 @@ namespace electra::addon {
 namespace {
 
 /// Raised with every change of what src/engine/binding.ts relies on.
-constexpr int kAbi = 2;
+constexpr int kAbi = 3;
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, ELECTRA_VERSION));
   exports.Set("abi", Napi::Number::New(env, kAbi));
   exports.Set("PretrainingSession", PretrainingSession::define(env));
+  exports.Set("FinetuningSession", FinetuningSession::define(env));
   exports.Set("KernelSession", KernelSession::define(env));
   exports.Set("cudaDevices", Napi::Function::New(env, cuda_devices, "cudaDevices"));
   return exports;

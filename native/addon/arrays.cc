@@ -41,6 +41,17 @@ View view_of(Napi::Value value, const char* what) {
 }
 
 template <typename T>
+std::vector<T> copy_values(Napi::Value value, int64_t size, const char* what) {
+  const View view = view_of<T>(value, what);
+  if (static_cast<int64_t>(view.length) != size)
+    throw EngineError("ERR_ELECTRA_SHAPE", "%s has %zu elements; it needs %lld", what, view.length,
+                      static_cast<long long>(size));
+  std::vector<T> copy(view.length);
+  if (view.length != 0) std::memcpy(copy.data(), view.data, view.length * sizeof(T));
+  return copy;
+}
+
+template <typename T>
 Napi::Value hand_over_values(Napi::Env env, std::vector<T>&& values) {
   const size_t count = values.size();
   napi_value buffer = nullptr;
@@ -92,13 +103,10 @@ template class KeptArray<float>;
 template class KeptArray<int32_t>;
 
 std::vector<int32_t> copy_ints(Napi::Value value, int64_t size, const char* what) {
-  const View view = view_of<int32_t>(value, what);
-  if (static_cast<int64_t>(view.length) != size)
-    throw EngineError("ERR_ELECTRA_SHAPE", "%s has %zu elements; it needs %lld", what, view.length,
-                      static_cast<long long>(size));
-  std::vector<int32_t> copy(view.length);
-  if (view.length != 0) std::memcpy(copy.data(), view.data, view.length * sizeof(int32_t));
-  return copy;
+  return copy_values<int32_t>(value, size, what);
+}
+std::vector<float> copy_floats(Napi::Value value, int64_t size, const char* what) {
+  return copy_values<float>(value, size, what);
 }
 
 Napi::Value hand_over(Napi::Env env, std::vector<float>&& values) {

@@ -35,8 +35,9 @@ class KeptArray {
 using KeptFloats = KeptArray<float>;
 using KeptInts = KeptArray<int32_t>;
 
-/// A copy of an Int32Array of exactly `size` elements.
+/// A copy of an Int32Array or a Float32Array of exactly `size` elements.
 std::vector<int32_t> copy_ints(Napi::Value value, int64_t size, const char* what);
+std::vector<float> copy_floats(Napi::Value value, int64_t size, const char* what);
 
 /// Float32Array or Int32Array over the vector's own memory, freed when JavaScript drops it.
 Napi::Value hand_over(Napi::Env env, std::vector<float>&& values);

@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "../model/pretraining_model.h"
+#include "../model/model_memory.h"
 #include "failure.h"
 
 namespace electra::addon {

@@ -45,6 +45,30 @@ TransformerConfig read_transformer(Napi::Value value, const std::string& owner) 
   return config;
 }
 
+TaskConfig read_task(Napi::Value value, const std::string& owner) {
+  const Fields fields(value, owner);
+  const Fields head(fields.value("head"), owner + ".head");
+  TaskConfig task;
+  task.name = fields.text("name");
+  task.kind = choose<TaskHeadKind>(head, "kind",
+                                   {{"classification", TaskHeadKind::kClassification},
+                                    {"multi-label", TaskHeadKind::kMultiLabel},
+                                    {"regression", TaskHeadKind::kRegression},
+                                    {"tagging", TaskHeadKind::kTagging},
+                                    {"span", TaskHeadKind::kSpan}});
+  if (task.kind == TaskHeadKind::kSpan) {
+    task.joint_prediction = head.flag("jointPrediction", task.joint_prediction);
+    task.answerable_classifier = head.flag("answerableClassifier", task.answerable_classifier);
+    task.answerable_uses_start_logits =
+        head.flag("answerableUsesStartLogits", task.answerable_uses_start_logits);
+    task.answerable_weight = head.real("answerableWeight", task.answerable_weight);
+    task.beam_size = head.whole("beamSize", task.beam_size);
+  } else if (task.kind != TaskHeadKind::kRegression) {
+    task.classes = head.whole("classes");
+  }
+  return task;
+}
+
 }  // namespace
 
 PretrainingConfig read_pretraining_config(Napi::Value value) {
@@ -77,6 +101,21 @@ PretrainingConfig read_pretraining_config(Napi::Value value) {
   config.sep_id = fields.whole("sep_id");
   config.mask_id = fields.whole("mask_id");
   config.weight_decay_rate = fields.real("weight_decay_rate", config.weight_decay_rate);
+  return config;
+}
+
+FinetuningConfig read_finetuning_config(Napi::Value value) {
+  const Fields fields(value, "model");
+  FinetuningConfig config;
+  config.encoder = read_transformer(fields.value("encoder"), "model.encoder");
+  if (!fields.value("tasks").IsArray()) fields.fail("tasks", "an array");
+  const Napi::Array tasks = fields.value("tasks").As<Napi::Array>();
+  for (uint32_t i = 0; i < tasks.Length(); ++i)
+    config.tasks.push_back(read_task(tasks.Get(i), "model.tasks[" + std::to_string(i) + "]"));
+  config.max_seq_length = fields.whole("max_seq_length");
+  config.keep_padding = fields.flag("keep_padding", config.keep_padding);
+  config.weight_decay_rate = fields.real("weight_decay_rate", config.weight_decay_rate);
+  config.head_dropout_prob = fields.real("head_dropout_prob", config.head_dropout_prob);
   return config;
 }
 

@@ -8,5 +8,6 @@
 namespace electra::addon {
 
 PretrainingConfig read_pretraining_config(Napi::Value value);
+FinetuningConfig read_finetuning_config(Napi::Value value);
 
 }  // namespace electra::addon

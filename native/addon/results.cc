@@ -40,6 +40,20 @@ Napi::Object to_object(Napi::Env env, const StepResult& result) {
   return object;
 }
 
+Napi::Object to_object(Napi::Env env, const FinetuningResult& result) {
+  Napi::Array losses = Napi::Array::New(env), rows = Napi::Array::New(env);
+  for (uint32_t n = 0; n < result.task_losses.size(); ++n) {
+    losses.Set(n, Napi::Number::New(env, result.task_losses[n]));
+    rows.Set(n, Napi::Number::New(env, static_cast<double>(result.task_rows[n])));
+  }
+  Napi::Object object = Napi::Object::New(env);
+  set(object, "loss", result.loss);
+  object.Set("taskLosses", losses);
+  object.Set("taskRows", rows);
+  set(object, "tokens", static_cast<double>(result.tokens));
+  return object;
+}
+
 Napi::Object to_object(Napi::Env env, const DeviceInfo& info) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("device", Napi::String::New(env, info.device));

@@ -3,11 +3,13 @@
 
 #include <napi.h>
 
+#include "../model/finetuning_model.h"
 #include "../model/pretraining_model.h"
 
 namespace electra::addon {
 
 Napi::Object to_object(Napi::Env env, const StepResult& result);
+Napi::Object to_object(Napi::Env env, const FinetuningResult& result);
 Napi::Object to_object(Napi::Env env, const DeviceInfo& info);
 Napi::Object to_object(Napi::Env env, const ModelMemory& memory);
 /// { names: one a line, layout: decay (0 or 1), rank and sizes of each }: a model has hundreds of variables,

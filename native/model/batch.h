@@ -1,11 +1,8 @@
 #pragma once
-// From a batch of records to the token stream: lengths, offsets, slots and denominators, made on the host and
-// sent to the device in one copy.
+// A batch of pre-training: the token stream, and the slots and weights of its objectives.
 
-#include <vector>
-
-#include "pretraining_model.h"
-#include "step_context.h"
+#include "config.h"
+#include "token_stream.h"
 
 namespace electra {
 
@@ -15,13 +12,9 @@ int32_t slots_of_row(int32_t tokens, float mask_prob, int32_t max_predictions);
 
 /// The batch on the device. Capacities are functions of (rows, pitch, N); pointers are planned once per
 /// reservation.
-struct DeviceBatch {
-  int64_t token_capacity = 0;
+struct DeviceBatch : DeviceRows {
   int64_t slot_capacity = 0;
-  // One block of int32, uploaded whole.
-  int32_t* block = nullptr;
-  int64_t block_size = 0;
-  int32_t *ids, *segments, *token_row, *token_position, *offsets, *valid, *global_row, *slot_offsets, *actual;
+  int32_t* slot_offsets = nullptr;  ///< [B + 1]
   // One block of float and byte weights, uploaded only where an objective needs them.
   float* token_weights = nullptr;  ///< [T] 1 for real tokens (row mode keep)
   float* cloze_weights = nullptr;  ///< [T] 1 for candidates (two towers)
@@ -43,15 +36,11 @@ struct DeviceBatch {
 };
 
 /// The same batch on the host.
-struct PackedBatch {
-  int32_t rows = 0;
-  int32_t pitch = 0;
-  int64_t tokens = 0;       ///< tokens in the stream
-  int64_t real_tokens = 0;  ///< without padding
+struct PackedBatch : PackedRows {
   int64_t slots = 0;
   int32_t slots_per_row = 0;  ///< N of the [B, N] arrays that results come back in
   int64_t candidates = 0;     ///< Σ over rows of tokens that may be corrupted
-  std::vector<int32_t> ids, segments, token_row, token_position, offsets, valid, global_row, slot_offsets;
+  std::vector<int32_t> slot_offsets;
   std::vector<float> token_weights, cloze_weights;
   std::vector<uint8_t> keeps_id;
 };

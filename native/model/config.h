@@ -2,6 +2,8 @@
 // What a model is made of, as plain values; the shell resolves hyper-parameters into these.
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "../tensor.h"
 
@@ -53,6 +55,37 @@ struct PretrainingConfig {
   bool keep_padding = false;  ///< row mode `keep`
   int32_t cls_id = 101, sep_id = 102, mask_id = 103;
   float weight_decay_rate = 0.01f;
+};
+
+/// The network on top of the encoder that a task needs.
+enum class TaskHeadKind : int32_t {
+  kClassification = 0,  ///< [CLS] → dense → softmax
+  kMultiLabel = 1,      ///< [CLS] → dense → a sigmoid for each class
+  kRegression = 2,      ///< [CLS] → dense [h, 1]; squared error
+  kTagging = 3,         ///< first piece of each word → dense → softmax
+  kSpan = 4,            ///< start, end and answerability of an answer
+};
+
+struct TaskConfig {
+  std::string name;  ///< variables are task_specific/<name>/…
+  TaskHeadKind kind = TaskHeadKind::kClassification;
+  int32_t classes = 1;  ///< C; 1 for regression, ignored for spans
+  // Spans.
+  bool joint_prediction = true;      ///< the end is predicted from the start
+  bool answerable_classifier = true;
+  bool answerable_uses_start_logits = true;
+  float answerable_weight = 0.5f;
+  int32_t beam_size = 20;  ///< K
+};
+
+/// An encoder and the heads of the tasks that it learns together; a task's number is its place.
+struct FinetuningConfig {
+  TransformerConfig encoder;
+  std::vector<TaskConfig> tasks;
+  int32_t max_seq_length = 128;  ///< L: pitch of every random coordinate, longest row
+  bool keep_padding = false;     ///< row mode `keep`
+  float weight_decay_rate = 0.01f;
+  float head_dropout_prob = 0.1f;  ///< of the heads that read [CLS]
 };
 
 }  // namespace electra

@@ -14,11 +14,21 @@ Linear add_linear(ParameterTable& table, const std::string& scope, int64_t in, i
 
 Linear add_query_key_value(ParameterTable& table, const std::string& scope, int64_t hidden, float range) {
   const ParameterTable::QueryKeyValue indices = table.add_query_key_value(scope, hidden, range);
-  return Linear{indices.kernel, indices.bias, hidden, 3 * hidden};
+  return Linear{indices.kernel, indices.bias, hidden, 3 * hidden, 0};
+}
+
+Linear input_rows(const Linear& linear, int64_t first, int64_t count) {
+  Linear part = linear;
+  part.first_row = linear.first_row + first;
+  part.in = count;
+  return part;
 }
 
 Weight weight_of(const Parameters& parameters, const Linear& linear) {
-  return parameters.weight(linear.kernel, linear.out);
+  Weight weight = parameters.weight(linear.kernel, linear.out);
+  weight.master += linear.first_row * weight.stride;
+  weight.rows = linear.in;
+  return weight;
 }
 
 void forward(const StepContext& c, Extent tokens, const Linear& linear, const Tensor& x, const Tensor& y,
@@ -40,7 +50,7 @@ void backward_weight(const StepContext& c, Extent tokens, const Linear& linear, 
   operation.tokens = tokens;
   operation.x = x;
   operation.dy = dy;
-  operation.d_weight = c.parameters.gradient(linear.kernel);
+  operation.d_weight = c.parameters.gradient(linear.kernel) + linear.first_row * linear.out;
   operation.d_weight_stride = linear.out;
   operation.d_bias = bias == UseBias::kYes ? c.parameters.gradient(linear.bias) : nullptr;
   c.operators.linear_backward_weight(operation);

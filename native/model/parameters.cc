@@ -138,11 +138,13 @@ std::vector<Segment> ParameterTable::segments(float weight_decay_rate) const {
   return result;
 }
 
-const std::string& ParameterTable::name_at(int64_t offset) const {
+size_t ParameterTable::block_at(int64_t offset) const {
   const auto after = std::upper_bound(blocks_.begin(), blocks_.end(), offset,
                                       [](int64_t value, const Block& block) { return value < block.offset; });
-  return at((after - 1)->first).name;
+  return static_cast<size_t>(after - blocks_.begin()) - 1;
 }
+
+const std::string& ParameterTable::name_at(int64_t offset) const { return at(blocks_[block_at(offset)].first).name; }
 
 Parameters::Parameters(Operators& operators, ParameterTable table, float weight_decay_rate)
     : operators_(operators), table_(std::move(table)) {
@@ -239,6 +241,28 @@ Weight Parameters::weight(int index, int64_t columns) const {
   weight.cols = columns > 0 ? columns : parameter.cols();
   weight.stride = parameter.stride;
   return weight;
+}
+
+void Parameters::set_learning_rate_scales(const std::vector<float>& scales) {
+  const std::vector<Parameter>& all = table_.all();
+  if (scales.size() != all.size())
+    throw EngineError("ERR_ELECTRA_ARGUMENT", "%zu learning-rate factors for %zu variables", scales.size(), all.size());
+  std::vector<Segment> segments = host_segments_;
+  std::vector<int> owner(segments.size(), -1);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const size_t block = table_.block_at(all[i].offset);
+    if (owner[block] < 0) {
+      owner[block] = static_cast<int>(i);
+      segments[block].learning_rate_scale = scales[i];
+    } else if (segments[block].learning_rate_scale != scales[i]) {
+      throw EngineError("ERR_ELECTRA_ARGUMENT",
+                        "the learning-rate factor of %s is %g and that of %s %g, but they are updated as one",
+                        table_.at(owner[block]).name.c_str(), segments[block].learning_rate_scale, all[i].name.c_str(),
+                        scales[i]);
+    }
+  }
+  host_segments_ = segments;
+  operators_.upload(segments_, host_segments_.data(), host_segments_.size() * sizeof(Segment));
 }
 
 void Parameters::zero_gradients() {

@@ -48,7 +48,9 @@ class ParameterTable {
   int64_t size() const { return size_; }
   /// Blocks with their optimizer settings, in order of offset.
   std::vector<Segment> segments(float weight_decay_rate) const;
-  /// Name of the variable at a flat offset.
+  /// Index of the block (and of its segment) that a flat offset lies in.
+  size_t block_at(int64_t offset) const;
+  /// Name of the first variable of the block at a flat offset.
   const std::string& name_at(int64_t offset) const;
 
  private:
@@ -90,6 +92,9 @@ class Parameters {
   const Segment* device_segments() const { return segments_; }
   int32_t segment_count() const { return segment_count_; }
   const std::vector<Segment>& host_segments() const { return host_segments_; }
+  /// Factors of the learning rate, one for each variable in the table's order. Query, key and value of a layer lie in one
+  /// block and must have one and the same (ERR_ELECTRA_ARGUMENT).
+  void set_learning_rate_scales(const std::vector<float>& scales);
   void zero_gradients();
   /// Brings the device's compute form up to date; call after values were written. Adam does it by itself.
   void refresh_weights();

@@ -10,7 +10,7 @@ void PretrainingModel::Implementation::run_forward(const HostBatch& batch, const
     throw EngineError("ERR_ELECTRA_CONFIG", "this model has no %s",
                       options.generator ? "generator" : "replaced-token discriminator");
   PackedBatch packed = pack_batch(batch, config, false);
-  prepare_mode(batch.rows, false);
+  room.prepare(batch.rows, false);
   StepScalars scalars;
   operators.upload(device.scalars, &scalars, sizeof(scalars));
   const Rows rows = upload_batch(operators, packed, device, config.keep_padding, false);

@@ -6,20 +6,12 @@
 #include <memory>
 
 #include "config.h"
+#include "model_memory.h"
+#include "optimizer.h"
 #include "outputs.h"
-#include "parameters.h"
+#include "token_stream.h"
 
 namespace electra {
-
-/// A batch as the records hold it, in host memory; padding may hold anything.
-struct HostBatch {
-  int32_t rows = 0;    ///< B
-  int32_t length = 0;  ///< L of the arrays, at most max_seq_length (equal to it in row mode keep)
-  const int32_t* input_ids = nullptr;    ///< [B, L]
-  const int32_t* lengths = nullptr;      ///< [B] real tokens of each row: input_mask is that many ones
-  const int32_t* segment_ids = nullptr;  ///< [B, L] or null: zeros
-  int32_t first_row = 0;  ///< number of row 0 in the whole batch (micro-batches and ranks count on)
-};
 
 /// Random choices fed from outside, each null or an array; what is null is drawn.
 struct Draws {
@@ -50,18 +42,6 @@ struct StepResult {
   int64_t slots = 0;   ///< masked slots of the batch
 };
 
-struct OptimizerOptions {
-  float learning_rate = 0;
-  float max_gradient_norm = 1;
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-6;
-};
-
-struct OptimizerResult {
-  double gradient_norm = 0;  ///< before clipping
-  bool finite = true;
-  std::string nonfinite_parameter;  ///< first variable whose gradient is NaN or Inf; nothing was updated then
-};
-
 /// Forward pass of one network on the ids as they are: no corruption, no dropout.
 struct ForwardOptions {
   bool generator = false;  ///< generator (or masked LM) instead of the discriminator
@@ -71,14 +51,9 @@ struct ForwardOptions {
   const std::atomic<bool>* abort = nullptr;
 };
 
-struct ModelMemory {
-  size_t parameters = 0;  ///< values, gradients, moments, compute forms
-  size_t activations = 0;
-  size_t workspace = 0;
-};
-
 class PretrainingModel {
  public:
+  using Config = PretrainingConfig;
   /// `operators` must outlive the model. Room for training batches of `reserve_rows` is made at once;
   /// whatever turns out larger later makes its own. Throws ERR_ELECTRA_CONFIG for impossible combinations,
   /// and ERR_ELECTRA_OUT_OF_MEMORY for what will not fit, before anything is allocated.

@@ -28,22 +28,18 @@ PretrainingConfig checked(const PretrainingConfig& config) {
 
 PretrainingModel::Implementation::Implementation(Operators& ops, const PretrainingConfig& configuration,
                                                  uint64_t seed, int32_t reserve_rows)
-    : operators(ops), config(checked(configuration)), arena(ops) {
+    : operators(ops), config(checked(configuration)), room(ops, *this, config.max_seq_length) {
   ParameterTable table;
   build_networks(table);
   parameter_count = table.size();
   segment_count = static_cast<int32_t>(table.segments(config.weight_decay_rate).size());
-  require_memory(Parameters::bytes_for(operators, parameter_count), reserve_rows, true);
+  room.require_memory(Parameters::bytes_for(operators, parameter_count), reserve_rows, true);
   parameters = std::make_unique<Parameters>(operators, std::move(table), config.weight_decay_rate);
   parameters->initialize(seed);
   parameters->refresh_weights();
-  partial_count = (parameter_count + 4095) / 4096;
-  partials = static_cast<double*>(operators.allocate(static_cast<size_t>(partial_count) * sizeof(double),
-                                                     "partial sums of the gradient norm"));
-  if (reserve_rows > 0) prepare_mode(reserve_rows, true);
+  optimizer = std::make_unique<Optimizer>(operators, *parameters);
+  if (reserve_rows > 0) room.prepare(reserve_rows, true);
 }
-
-PretrainingModel::Implementation::~Implementation() { operators.release(partials); }
 
 void PretrainingModel::Implementation::build_networks(ParameterTable& table) {
   TransformerConfig generator_config = config.generator;
@@ -121,18 +117,10 @@ void PretrainingModel::Implementation::lay_out(Arena& a, int32_t rows, bool trai
   binary_head->plan(a, tokens, training, places.binary_activations);
 }
 
-void PretrainingModel::Implementation::prepare_mode(int32_t rows, bool training) {
-  // Inference may use all of the room that training has.
-  const int32_t had = training ? training_rows : std::max(training_rows, inference_rows);
-  const int32_t wanted = std::max(rows, had);
-  if (planned_rows == wanted && planned_training == training) return;
-  if (rows > had) require_memory(0, wanted, training);
-  planned_rows = 0;  // until the new one stands: allocating may fail
-  arena.build("activations", [&](Arena& a) { lay_out(a, wanted, training, *this); });
-  operators.reserve(capacity_for(std::max({wanted, training_rows, inference_rows})));
-  (training ? training_rows : inference_rows) = wanted;
-  planned_rows = wanted;
-  planned_training = training;
+size_t PretrainingModel::Implementation::plan_bytes(int32_t rows, bool training) const {
+  Arena probe(operators);
+  Places places;
+  return probe.measure([&](Arena& a) { lay_out(a, rows, training, places); });
 }
 
 }  // namespace electra

@@ -2,9 +2,9 @@
 // follows its loss at once.
 
 #include <cmath>
-#include <cstring>
 
 #include "pretraining_implementation.h"
+#include "step_bracket.h"
 
 namespace electra {
 
@@ -19,6 +19,7 @@ StepContext PretrainingModel::Implementation::context_for(const Rows& rows, cons
   context.abort = abort;
   context.outputs = outputs;
   context.host_offsets = packed.offsets.data();
+  context.length = packed.pitch;
   return context;
 }
 
@@ -245,67 +246,23 @@ void PretrainingModel::Implementation::discriminate(const StepContext& c, const 
   discriminator->backward(c, Network::kDiscriminator, a);
 }
 
-namespace {
-
-/// The bracket around a step's device work; gives the recording up when an exception passes.
-class StepBracket {
- public:
-  StepBracket(Operators& operators, bool wanted, uint64_t key) : operators_(operators), open_(wanted) {
-    if (wanted) replayed_ = operators_.begin_step(key);
-  }
-  ~StepBracket() {
-    if (open_) operators_.abandon_step();
-  }
-  StepBracket(const StepBracket&) = delete;
-  StepBracket& operator=(const StepBracket&) = delete;
-
-  bool replayed() const { return replayed_; }
-  void end() {
-    if (open_) operators_.end_step();
-    open_ = false;
-  }
-
- private:
-  Operators& operators_;
-  bool open_ = false;
-  bool replayed_ = false;
-};
-
-/// FNV-1a over the bytes of plain values.
-class Fingerprint {
- public:
-  template <typename T>
-  Fingerprint& add(const T& value) {
-    unsigned char bytes[sizeof(T)];
-    std::memcpy(bytes, &value, sizeof(T));
-    for (const unsigned char byte : bytes) hash_ = (hash_ ^ byte) * 1099511628211ull;
-    return *this;
-  }
-  uint64_t value() const { return hash_; }
-
- private:
-  uint64_t hash_ = 1469598103934665603ull;
-};
-
-}  // namespace
-
 uint64_t PretrainingModel::Implementation::step_key(const Rows& rows, const PackedBatch& packed,
                                                     const StepOptions& options, bool training,
-                                                    const OptimizerOptions* optimizer) const {
+                                                    const OptimizerOptions* update) const {
   Fingerprint key;
-  key.add(arena.base()).add(planned_rows).add(training).add(options.accumulate);
+  key.add(room.arena().base()).add(room.planned_rows()).add(training).add(options.accumulate);
   key.add(rows.batch).add(rows.tokens.capacity).add(slot_extent(packed, device).capacity);
-  key.add(optimizer != nullptr);
-  if (optimizer != nullptr)
-    key.add(optimizer->max_gradient_norm).add(optimizer->beta1).add(optimizer->beta2).add(optimizer->epsilon);
+  key.add(update != nullptr);
+  if (update != nullptr)
+    key.add(update->max_gradient_norm).add(update->beta1).add(update->beta2).add(update->epsilon);
   return key.value();
 }
 
 StepResult PretrainingModel::Implementation::run(const HostBatch& batch, const StepOptions& options,
                                                  Outputs* outputs, bool training,
-                                                 const OptimizerOptions* optimizer, OptimizerResult* update) {
+                                                 const OptimizerOptions* update, OptimizerResult* updated) {
   const PackedBatch packed = pack_batch(batch, config, true);
-  prepare_mode(batch.rows, training);
+  room.prepare(batch.rows, training);
 
   const double generator_weight =
       two_towers() ? static_cast<double>(packed.candidates) : static_cast<double>(packed.slots);
@@ -320,7 +277,7 @@ StepResult PretrainingModel::Implementation::run(const HostBatch& batch, const S
   scalars.step = options.step;
   scalars.generator_scale = static_cast<float>(config.gen_weight / generator_denominator);
   scalars.discriminator_scale = static_cast<float>(config.disc_weight / discriminator_denominator);
-  if (optimizer != nullptr) scalars.learning_rate = optimizer->learning_rate;
+  if (update != nullptr) scalars.learning_rate = update->learning_rate;
   operators.upload(device.scalars, &scalars, sizeof(scalars));
   const Rows rows = upload_batch(operators, packed, device, config.keep_padding, two_towers());
   const StepContext c = context_for(rows, packed, options.abort, outputs, training);
@@ -328,7 +285,7 @@ StepResult PretrainingModel::Implementation::run(const HostBatch& batch, const S
 
   // Inspection and injected draws move data to and from the host in the middle of a step.
   const bool recordable = outputs == nullptr && !options.draws.any();
-  StepBracket bracket(operators, recordable, step_key(rows, packed, options, training, optimizer));
+  StepBracket bracket(operators, recordable, step_key(rows, packed, options, training, update));
   if (!bracket.replayed()) {
     operators.zero(device.generator_sums, sizeof(LanguageModelSums));
     operators.zero(device.discriminator_sums, sizeof(BinarySums));
@@ -345,15 +302,15 @@ StepResult PretrainingModel::Implementation::run(const HostBatch& batch, const S
       generate(c, packed, options.draws, injected, sample);
     if (sample) replace(c, packed);
     if (replaces_tokens()) discriminate(c, packed);
-    if (optimizer != nullptr) enqueue_update(*optimizer);
+    if (update != nullptr) optimizer->enqueue(*update, device.scalars);
   }
   bracket.end();
 
   StepResult result;
   operators.download(&result.generator, device.generator_sums, sizeof(LanguageModelSums));
   operators.download(&result.discriminator, device.discriminator_sums, sizeof(BinarySums));
-  if (optimizer != nullptr)
-    *update = fetch_update();
+  if (update != nullptr)
+    *updated = optimizer->fetch(device.scalars);
   else
     operators.synchronize();
   if (uniform()) {

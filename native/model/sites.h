@@ -28,5 +28,9 @@ constexpr uint32_t attention_output_site(Network network, int layer) {
 constexpr uint32_t feed_forward_site(Network network, int layer) {
   return attention_site(network, layer) + 2;
 }
+/// Dropout before the head of task number `task`.
+constexpr uint32_t task_head_site(int task) {
+  return static_cast<uint32_t>(Network::kTaskHead) * kSitesPerNetwork + static_cast<uint32_t>(task);
+}
 
 }  // namespace electra

@@ -25,13 +25,13 @@ void StepContext::collect_tokens(const std::string& name, const Tensor& tensor) 
   const int64_t tokens = host_offsets[rows.batch];
   const std::vector<float> packed = download_floats(operators, tensor, tokens);
   HostArray array;
-  array.shape = {rows.batch, rows.pitch};
+  array.shape = {rows.batch, length};
   if (tensor.cols > 1) array.shape.push_back(tensor.cols);
-  array.f32.assign(static_cast<size_t>(int64_t{rows.batch} * rows.pitch * tensor.cols), 0.0f);
+  array.f32.assign(static_cast<size_t>(int64_t{rows.batch} * length * tensor.cols), 0.0f);
   for (int32_t b = 0; b < rows.batch; ++b)
     for (int32_t t = host_offsets[b]; t < host_offsets[b + 1]; ++t)
       std::memcpy(
-          &array.f32[static_cast<size_t>((int64_t{b} * rows.pitch + t - host_offsets[b]) * tensor.cols)],
+          &array.f32[static_cast<size_t>((int64_t{b} * length + t - host_offsets[b]) * tensor.cols)],
           &packed[static_cast<size_t>(t * tensor.stride)], static_cast<size_t>(tensor.cols) * sizeof(float));
   outputs->arrays[name] = std::move(array);
 }
@@ -40,11 +40,11 @@ void StepContext::collect_tokens(const std::string& name, const int32_t* values)
   std::vector<int32_t> packed(static_cast<size_t>(host_offsets[rows.batch]));
   operators.download(packed.data(), values, packed.size() * sizeof(int32_t));
   HostArray array;
-  array.shape = {rows.batch, rows.pitch};
-  array.i32.assign(static_cast<size_t>(int64_t{rows.batch} * rows.pitch), 0);
+  array.shape = {rows.batch, length};
+  array.i32.assign(static_cast<size_t>(int64_t{rows.batch} * length), 0);
   for (int32_t b = 0; b < rows.batch; ++b)
     for (int32_t t = host_offsets[b]; t < host_offsets[b + 1]; ++t)
-      array.i32[static_cast<size_t>(int64_t{b} * rows.pitch + t - host_offsets[b])] =
+      array.i32[static_cast<size_t>(int64_t{b} * length + t - host_offsets[b])] =
           packed[static_cast<size_t>(t)];
   outputs->arrays[name] = std::move(array);
 }

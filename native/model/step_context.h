@@ -27,6 +27,7 @@ struct StepContext {
   const std::atomic<bool>* abort = nullptr;
   Outputs* outputs = nullptr;             ///< null: nothing is collected
   const int32_t* host_offsets = nullptr;  ///< rows.offsets on the host, for unpacking
+  int32_t length = 0;                     ///< L that results are unpacked to
 
   Dropout dropout(float p, uint32_t site) const {
     Dropout result;

@@ -2,15 +2,8 @@
 // end of the padded row in the reference and around the end of the real one in row mode `drop`. The reference's own numbers
 // are those of `keep`; how far `drop` is from them is what docs/electric.md quotes.
 import assert from "node:assert/strict";
-import {
-  batchOf,
-  createEngine,
-  largest,
-  loadWeights,
-  openVariant,
-  relative,
-  sampledDraws,
-} from "./pretrain.mjs";
+import { batchOf, largest, loadWeights, relative } from "./model-checks.mjs";
+import { createEngine, openVariant, sampledDraws } from "./pretrain.mjs";
 
 export const usesDevice = true;
 

@@ -1,10 +1,8 @@
-// What a model and its batches take of the device, before it is taken.
+#include "batch_room.h"
 
 #include <algorithm>
 #include <cstdio>
 #include <string>
-
-#include "pretraining_implementation.h"
 
 namespace electra {
 namespace {
@@ -25,27 +23,33 @@ size_t usable(size_t budget) { return budget - budget / 64; }
 
 }  // namespace
 
-PretrainingModel::Implementation::BatchBytes PretrainingModel::Implementation::batch_bytes(
-    int32_t rows, bool training) const {
-  if (rows <= 0) return {};
-  BatchBytes bytes;
-  Arena probe(operators);
-  Places places;
-  bytes.activations = probe.measure([&](Arena& a) { lay_out(a, rows, training, places); });
-  bytes.workspace = operators.workspace_bytes_for(capacity_for(rows));
-  return bytes;
+void BatchRoom::prepare(int32_t rows, bool training) {
+  // Inference may use all of the room that training has.
+  const int32_t had = training ? training_rows_ : std::max(training_rows_, inference_rows_);
+  const int32_t wanted = std::max(rows, had);
+  if (planned_rows_ == wanted && planned_training_ == training) return;
+  if (rows > had) require_memory(0, wanted, training);
+  planned_rows_ = 0;  // until the new one stands: allocating may fail
+  arena_.build("activations", [&](Arena& arena) { planner_.lay_out(arena, wanted, training); });
+  operators_.reserve(planner_.capacity_for(std::max({wanted, training_rows_, inference_rows_})));
+  (training ? training_rows_ : inference_rows_) = wanted;
+  planned_rows_ = wanted;
+  planned_training_ = training;
 }
 
 /// Both blocks only grow, each for itself.
-PretrainingModel::Implementation::BatchBytes PretrainingModel::Implementation::bytes_to_hold(
-    int32_t rows, bool training) const {
-  BatchBytes bytes = batch_bytes(rows, training);
-  bytes.activations = std::max(bytes.activations, arena.bytes());
-  bytes.workspace = std::max(bytes.workspace, operators.workspace_bytes());
+BatchRoom::BatchBytes BatchRoom::bytes_to_hold(int32_t rows, bool training) const {
+  BatchBytes bytes;
+  if (rows > 0) {
+    bytes.activations = planner_.plan_bytes(rows, training);
+    bytes.workspace = operators_.workspace_bytes_for(planner_.capacity_for(rows));
+  }
+  bytes.activations = std::max(bytes.activations, arena_.bytes());
+  bytes.workspace = std::max(bytes.workspace, operators_.workspace_bytes());
   return bytes;
 }
 
-int32_t PretrainingModel::Implementation::largest_batch(size_t parameter_bytes, int32_t rows, bool training,
+int32_t BatchRoom::largest_batch(size_t parameter_bytes, int32_t rows, bool training,
                                                         size_t budget) const {
   int32_t fits = 0, too_large = rows;
   while (too_large - fits > 1) {
@@ -58,12 +62,12 @@ int32_t PretrainingModel::Implementation::largest_batch(size_t parameter_bytes, 
   return fits;
 }
 
-void PretrainingModel::Implementation::require_memory(size_t parameter_bytes, int32_t rows,
+void BatchRoom::require_memory(size_t parameter_bytes, int32_t rows,
                                                       bool training) const {
-  const int64_t available = operators.memory_available();
+  const int64_t available = operators_.memory_available();
   if (available < 0) return;
   // Growing gives the old block back first.
-  const size_t budget = usable(static_cast<size_t>(available) + arena.bytes() + operators.workspace_bytes());
+  const size_t budget = usable(static_cast<size_t>(available) + arena_.bytes() + operators_.workspace_bytes());
   const BatchBytes batch = bytes_to_hold(rows, training);
   if (parameter_bytes + batch.total() <= budget) return;
 
@@ -73,7 +77,7 @@ void PretrainingModel::Implementation::require_memory(size_t parameter_bytes, in
   if (rows > 0) {
     if (!needed.empty()) needed += ", ";
     needed += (training ? "activations for training on " : "activations for ") + std::to_string(rows) +
-              " rows of up to " + std::to_string(config.max_seq_length) + " tokens " +
+              " rows of up to " + std::to_string(max_seq_length_) + " tokens " +
               in_words(batch.activations) + ", workspace " + in_words(batch.workspace);
   }
   std::string remedy;
@@ -88,7 +92,7 @@ void PretrainingModel::Implementation::require_memory(size_t parameter_bytes, in
     if (fits > 0 && training) remedy += " Set train_batch_size to that.";
   }
   throw EngineError("ERR_ELECTRA_OUT_OF_MEMORY", "%s has %s free and needs %s: %s\n%s",
-                    operators.info().device, in_words(budget).c_str(),
+                    operators_.info().device, in_words(budget).c_str(),
                     in_words(parameter_bytes + batch.total()).c_str(), needed.c_str(), remedy.c_str());
 }
 
