@@ -25,6 +25,8 @@ export { scoreNBest } from "./electric/score-nbest.js";
 export { tuneWeight } from "./electric/tune-weight.js";
 export { type CudaReport, listCudaDevices } from "./engine/cuda-devices.js";
 export { Engine } from "./engine/engine.js";
+export { FinetuningEngine } from "./engine/finetuning-engine.js";
+export type * from "./engine/finetuning-types.js";
 export type * from "./engine/kernel-types.js";
 export { Kernels } from "./engine/kernels.js";
 export type * from "./engine/types.js";

@@ -47,15 +47,18 @@ struct FinetuningCopy {
   FinetuningBatch batch;
 
  private:
-  // An inner vector's elements stay where they are when the outer one grows.
+  // An inner vector's elements stay where they are when the outer one grows. Room for one more than there are, so that an
+  // empty array has a place, too: null means that there is none.
   const int32_t* ints(const Fields& fields, const char* name, int64_t size) {
     if (!fields.has(name)) return nullptr;
     ints_.push_back(copy_ints(fields.value(name), size, fields.path(name).c_str()));
+    ints_.back().reserve(static_cast<size_t>(size) + 1);
     return ints_.back().data();
   }
   const float* floats(const Fields& fields, const char* name, int64_t size) {
     if (!fields.has(name)) return nullptr;
     floats_.push_back(copy_floats(fields.value(name), size, fields.path(name).c_str()));
+    floats_.back().reserve(static_cast<size_t>(size) + 1);
     return floats_.back().data();
   }
 

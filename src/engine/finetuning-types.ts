@@ -116,7 +116,7 @@ export interface PredictOptions extends JobOptions {
 }
 
 /**
- * Named arrays, zero where a row has another task:
+ * Named arrays, L being the batch's length; zero where a row has another task, or no tokens:
  * - `loss` [B] of each row by its own task
  * - `<task>/logits` [B, C] classification and multi-label; [W, C] tagging
  * - `<task>/predictions` [W] int32, tagging: the most likely class of each word

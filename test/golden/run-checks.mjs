@@ -9,6 +9,7 @@ const modules = [
   "pretrain",
   "row-modes",
   "hugging-face",
+  "finetune",
   "metrics",
   "finetuning-data",
 ];

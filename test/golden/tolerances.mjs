@@ -66,7 +66,20 @@ function float32(factor) {
 function bfloat16(model) {
   const networks = [model.discriminator, model.generator ?? model.discriminator];
   const layers = Math.max(...networks.map((network) => network.num_hidden_layers));
-  const depth = (4 + 8 * layers) * (model.objective === "electric" ? 2 : 1);
+  return bfloat16Bounds((4 + 8 * layers) * (model.objective === "electric" ? 2 : 1));
+}
+
+/**
+ * Bounds of a fine-tuning model. In bfloat16 R counts the roundings of the head instead: of the state it reads and its
+ * matrix, 2; the joint end of spans adds its two products, their sum, the hidden layer and the second matrix, 5.
+ */
+export function finetuningTolerances(precision, { encoder, tasks }) {
+  if (precision === "float32") return float32(1);
+  const heads = tasks.map(({ head }) => (head.kind === "span" ? 7 : 2));
+  return bfloat16Bounds(2 + 8 * encoder.num_hidden_layers + Math.max(...heads));
+}
+
+function bfloat16Bounds(depth) {
   const there = u * Math.sqrt(depth);
   const back = u * Math.sqrt(2 * depth);
   const adamStep = (1 - 0.9) / Math.sqrt(1 - 0.999);
