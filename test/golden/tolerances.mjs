@@ -16,6 +16,8 @@
 //               A probability or the loss of a slot moves no more than twice as far as its logits do.
 //   losses      A mean over the batch, as far off as a single logit typically is: two standard deviations, 2 u sqrt(R)
 //               of itself. Every update in between moves the weights a little elsewhere and lets as much be added.
+//   squares     A sum S of squared differences moves with each by twice the difference: two standard deviations of
+//               predictions as large as p are 4 u sqrt(R) p sqrt(S).
 //   gradients   The way there and back: 2 R roundings. Elements, against the variable's largest: 4 u sqrt(2 R). Norms:
 //               2 u sqrt(2 R), of the variable's norm or a hundredth of the global one, because what is nearly zero is a sum of
 //               large terms that cancel, and their errors do not. The gradient that is zero (key bias): against the global norm.
@@ -49,6 +51,8 @@ function float32(factor) {
   return {
     exactSamples: true,
     loss: () => 1e-5,
+    // Predictions are good to about 3e-6.
+    squares: (_updates, sum) => 6e-6 * Math.sqrt(sum),
     output: () => 2e-5 * factor,
     gradient: 1e-4 * factor,
     gradientNorm: 1e-4 * factor,
@@ -86,6 +90,7 @@ function bfloat16Bounds(depth) {
   return {
     exactSamples: false,
     loss: (updates) => 2 * there * (1 + updates),
+    squares: (updates, sum, largest) => 4 * there * largest * Math.sqrt(sum) * (1 + updates),
     output: (largest) => 4 * there * largest,
     gradient: 4 * back,
     gradientNorm: 2 * back,
