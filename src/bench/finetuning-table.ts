@@ -2,11 +2,10 @@ import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { EngineInfo } from "../engine/types.js";
-import { finetune } from "../finetuning/finetune.js";
 import { squadQuestions } from "../finetuning/reading/squad-file.js";
 import { findTaskFile, readTaskText } from "../finetuning/reading/task-file.js";
-import { summarizeTrials } from "../finetuning/results/trial-results.js";
 import { createTasks } from "../finetuning/tasks/create-task.js";
+import { finetune } from "../finetuning/training/finetune.js";
 import { resolveFinetuningHparams } from "../hparams/finetuning-hparams.js";
 import { packageVersion } from "../package-root.js";
 import { pretrain } from "../pretraining/pretrain.js";
@@ -165,18 +164,18 @@ async function measureStart(
   if (before !== undefined) return JSON.parse(before) as StartResult;
   log(`${task.name}: ${start === null ? "random start" : "pre-trained start"}, layer-wise decay ${decay}`);
   const began = performance.now();
-  const { status, trials } = await finetune({
+  const { status, summary } = await finetune({
     dataDir: data.dataDir,
     modelName: name,
     hparams,
     ...common,
   });
   if (status === "interrupted") return undefined;
-  const summary = summarizeTrials(trials)[task.name]!;
+  const { metrics, degenerateTrials } = summary[task.name]!;
   const result: StartResult = {
     layerwiseDecay: decay,
-    summary: summary.metrics[task.metric]!,
-    degenerateTrials: summary.degenerateTrials.length,
+    summary: metrics[task.metric]!,
+    degenerateTrials: degenerateTrials.length,
     seconds: (performance.now() - began) / 1000,
   };
   await replaceJson(known, result);
