@@ -121,7 +121,7 @@ export class TerminalSink implements EventSink {
     this.log(
       this.#style(
         style,
-        `${event.reason} at step ${event.step} after ${formatDuration(event.seconds)}${rate}${message}`,
+        `${event.reason} at step ${event.step} after ${withUnit(event.seconds)}${rate}${message}`,
       ),
     );
   }
@@ -145,8 +145,14 @@ export function stepLine(event: StepEvent): string {
     ...metrics,
     `lr ${event.learning_rate.toExponential(1)}`,
     `${compact(event.tokens_per_s)} tokens/s`,
-    `ETA ${formatDuration(event.eta_s)}`,
+    `ETA ${withUnit(event.eta_s)}`,
   ].join("  ");
+}
+
+/** Below a minute the reference's form is a bare number. */
+function withUnit(seconds: number): string {
+  const text = formatDuration(seconds);
+  return /^\d+$/.test(text) ? `${text} s` : text;
 }
 
 function evalLine({ step, split, metrics, seconds }: EvalEvent): string {

@@ -60,7 +60,7 @@ describe("the terminal", () => {
         "  Lower num_warmup_steps.",
         "saved m/checkpoint-5 (2.5 MB, 0.3 s)",
         "evaluation (held_out) at step 5: disc_auc 0.5000  (2.0 s)",
-        "failed at step 5 after 2: NaN in x",
+        "failed at step 5 after 2 s: NaN in x",
         "",
       ].join("\n"),
     );
