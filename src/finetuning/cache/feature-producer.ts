@@ -45,8 +45,9 @@ export async function* produceRows(
   }
   const { training, keepWindows, signal } = options;
   const workerData: FeatureWorkerData = { recipe, training, keepWindows };
+  // Flags of this process, such as --input-type, are about its own script.
   const pool = new WorkerPool(
-    Array.from({ length: useful }, () => new Worker(script, { workerData })),
+    Array.from({ length: useful }, () => new Worker(script, { workerData, execArgv: [] })),
     signal,
   );
   try {
