@@ -62,12 +62,12 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
     const tasks = ["colour", "echo", "zoo", "count", "names", "where"];
     const { code, stdout, stderr } = await run("all", {
       task_names: tasks,
-      num_train_epochs: 10,
+      num_train_epochs: 7,
       write_test_outputs: true,
     });
     expect(code, stderr).toBe(0);
     const result = JSON.parse(stdout);
-    expect(result).toMatchObject({ status: "finished", trials: [{ trial: 1, degenerate: {}, steps: 1500 }] });
+    expect(result).toMatchObject({ status: "finished", trials: [{ trial: 1, degenerate: {}, steps: 1050 }] });
     const results = result.trials[0].results;
     expect(Object.keys(results)).toEqual(tasks);
     // Guessing gives a third, a half, nothing …
@@ -95,7 +95,7 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
   it("killed again and again, ends with the very weights and results of a run that nobody disturbed", async () => {
     const settings = {
       task_names: ["colour"],
-      num_train_epochs: 12,
+      num_train_epochs: 9,
       num_trials: 2,
       save_checkpoints_steps: 15,
     };
@@ -104,21 +104,21 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
     const random = new SeededRandom(5);
     const trials = [1, 2].map((trial) => trialFolder("disturbed", "colour", trial));
     let kills = 0;
-    for (; kills < 6; kills++) {
+    for (; kills < 5; kills++) {
       const { child, result } = startCli(argumentsOf("disturbed", settings), { cwd: folder });
       const reached = await steps(trials, 30 + random.below(60), () => child.exitCode === null);
       child.kill("SIGKILL");
       await result;
       if (!reached) break;
     }
-    expect(kills).toBe(6);
+    expect(kills).toBe(5);
     const final = await run("disturbed", settings);
     expect(final.code, final.stderr).toBe(0);
     const summary = (text: string) => JSON.parse(text).summary;
     expect(summary(final.stdout)).toEqual(summary(undisturbed.stdout));
     for (const trial of [1, 2]) {
       const file = (name: string) =>
-        readFile(join(trialFolder(name, "colour", trial), "checkpoint-300/finetuned/model.safetensors"));
+        readFile(join(trialFolder(name, "colour", trial), "checkpoint-225/finetuned/model.safetensors"));
       expect((await file("undisturbed")).equals(await file("disturbed")), `trial ${trial}`).toBe(true);
       const events = await readFile(join(trialFolder("disturbed", "colour", trial), "events.jsonl"), "utf8");
       const done = events
@@ -126,7 +126,7 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
         .split("\n")
         .map((line) => JSON.parse(line))
         .filter(({ type }) => type === "step");
-      expect(done.map(({ step }) => step)).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
+      expect(done.map(({ step }) => step)).toEqual(Array.from({ length: 225 }, (_, i) => i + 1));
     }
   }, 120_000);
 
@@ -217,7 +217,7 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
 
   it("makes the same features with any number of threads", async () => {
     const data = join(folder, "many");
-    await writeSyntheticTasks(data, { rows: 3000 });
+    await writeSyntheticTasks(data, { rows: 1200 });
     const files: Buffer[] = [];
     for (const workers of [0, 1, 3]) {
       const place = join(folder, `features-${workers}`);
@@ -238,7 +238,7 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
         },
       );
       expect(status, stderr).toBe(0);
-      expect(stdout).toBe("9000");
+      expect(stdout).toBe("3600");
       files.push(await readFile(join(place, readdirSync(place)[0]!)));
     }
     expect(files[1]!.equals(files[0]!)).toBe(true);
