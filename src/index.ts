@@ -3,6 +3,11 @@
  *
  * @module
  */
+export {
+  benchmarkPredict,
+  type PredictBenchmark,
+  type PredictBenchmarkOptions,
+} from "./bench/predict-benchmark.js";
 export { benchmarkStep, type StepBenchmark, type StepBenchmarkOptions } from "./bench/step-benchmark.js";
 export { saveCheckpoint } from "./checkpoint/checkpoint.js";
 export { type CheckpointInfo, findLatestCheckpoint } from "./checkpoint/checkpoint-folders.js";
@@ -62,9 +67,31 @@ export {
   generatorConfig,
   type TransformerConfig,
 } from "./hparams/transformer-config.js";
+export {
+  type Classification,
+  Classifier,
+  type ClassifierInput,
+  type ClassifyOptions,
+  type OpenTaskOptions,
+} from "./inference/classifier.js";
+export { FinetunedModel, type OpenFinetunedOptions } from "./inference/finetuned-model.js";
 export { MaskedTokenFiller } from "./inference/masked-token-filler.js";
 export { PretrainedModel } from "./inference/pretrained-model.js";
+export {
+  type Answer,
+  type AnsweredQuestion,
+  type AnswerOptions,
+  QuestionAnswerer,
+  type QuestionInput,
+} from "./inference/question-answerer.js";
 export { type DetectedWord, ReplacedTokenDetector } from "./inference/replaced-token-detector.js";
+export {
+  type TaggedSpan,
+  type TaggedText,
+  type TaggedWord,
+  Tagger,
+  type TaggerInput,
+} from "./inference/tagger.js";
 export { evaluateMrqa, evaluateSquadV1 } from "./metrics/answer-evaluation.js";
 export { bootstrapAuc } from "./metrics/bootstrap-auc.js";
 export type { MetricValues } from "./metrics/metric-values.js";

@@ -78,7 +78,7 @@ export const registeredCommands: readonly RegisteredCommand[] = [
   },
   {
     name: "bench",
-    summary: "time a pre-training step on this machine",
+    summary: "time training steps and predictions on this machine",
     group: "This machine:",
     load: () => import("./commands/bench.js"),
   },

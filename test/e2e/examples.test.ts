@@ -1,20 +1,19 @@
-import { spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createWriteStream, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { fileURLToPath } from "node:url";
 import { pack } from "tar-stream";
-import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type CliResult, runCli } from "./cli.js";
+import { runCli } from "./cli.js";
 import { missingBuild } from "./needs-build.js";
+import { removePrograms, root, run, writeProgram } from "./programs.js";
 import { writeSyntheticCorpus } from "./synthetic-corpus.js";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
 const missing = missingBuild();
 const reason = missing ? ` (skipped: ${missing})` : "";
+
+afterAll(removePrograms);
 
 /** What makes a run a matter of seconds, whatever the document asks for. */
 const debugSize = {
@@ -33,21 +32,6 @@ function blocksOf(document: string, language: string): string[] {
   return [...text.matchAll(fenced)].map(([, block]) => block!);
 }
 
-// Below the package, so that a program here imports "electra-native" as one beside it would.
-const programs = join(root, "build", `examples-${process.pid}`);
-
-/** Node 20 runs no TypeScript; the types are the business of tsconfig.test.json. */
-function writeProgram(name: string, text: string): string {
-  const { outputText } = ts.transpileModule(text, {
-    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-  });
-  mkdirSync(programs, { recursive: true });
-  const path = join(programs, `${name}.mjs`);
-  writeFileSync(path, outputText);
-  return path;
-}
-afterAll(() => rmSync(programs, { recursive: true, force: true }));
-
 /** The words of a command as the shell would give them to a program. */
 async function shellWords(command: string, dataDir: string): Promise<string[]> {
   const { code, stdout, stderr } = await run("sh", ["-c", `set -f; printf '%s\\0' ${command}`], {
@@ -55,27 +39,6 @@ async function shellWords(command: string, dataDir: string): Promise<string[]> {
   });
   expect(code, stderr).toBe(0);
   return stdout.split("\0").slice(0, -1);
-}
-
-function run(
-  program: string,
-  args: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
-  cwd = root,
-): Promise<CliResult> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd, env: { ...process.env, NO_COLOR: "1", ...environment } });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk) => {
-      stdout += chunk;
-    });
-    child.stderr.on("data", (chunk) => {
-      stderr += chunk;
-    });
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, stdout, stderr }));
-  });
 }
 
 /** An archive of one document for each text: OpenWebText in small. */

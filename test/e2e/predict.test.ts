@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -6,8 +6,10 @@ import { noNativeEngine } from "../unit/inference/describe-with-finetuning.js";
 import { saveTinyFinetuned, tinyTasks } from "../unit/inference/tiny-finetuned.js";
 import { runCli, startCli } from "./cli.js";
 import { missingBuild } from "./needs-build.js";
+import { removePrograms, root, run, writeProgram } from "./programs.js";
 
 const missing = missingBuild() ?? noNativeEngine;
+afterAll(removePrograms);
 const machine = ["--device", "cpu", "--threads", "1"];
 
 describe.skipIf(missing !== undefined)(`predict${missing ? ` (skipped: ${missing})` : ""}`, () => {
@@ -94,3 +96,25 @@ describe.skipIf(missing !== undefined)(`predict${missing ? ` (skipped: ${missing
     expect(predicted.map(({ id }) => id)).toEqual(Array.from({ length: rows }, (_, i) => i));
   }, 60_000);
 });
+
+describe.skipIf(missing !== undefined)(
+  `examples/ask-a-model.ts${missing ? ` (skipped: ${missing})` : ""}`,
+  () => {
+    it.each([
+      ["mood", "the cat\nsat\n", /^(bad|good|odd) \d+\.\d %\n(bad|good|odd) \d+\.\d %\n$/],
+      ["topics", "the cat\n", /^[a-z, ]+\n$/],
+      ["likeness", "the cat\tcat\n", /^-?\d+\.\d{3}\n$/],
+      ["names", "The cat sat.\n", /^The\/[A-Z-]+ cat\/[A-Z-]+ sat\/[A-Z-]+ \.\/[A-Z-]+\n/],
+      ["questions", "Who sat?\tThe cat sat.\n", /^(The|cat|sat|\.| )+ \(at \d+, \d+\.\d %\)/],
+    ] as const)("answers as the model's task is: %s", async (name, stdin, expected) => {
+      const { trial } = await saveTinyFinetuned({ tasks: [tinyTasks[name]] });
+      const program = writeProgram(
+        "ask-a-model",
+        readFileSync(join(root, "examples/ask-a-model.ts"), "utf8"),
+      );
+      const { code, stdout, stderr } = await run(process.execPath, [program, trial], {}, root, stdin);
+      expect(code, stderr).toBe(0);
+      expect(stdout).toMatch(expected);
+    });
+  },
+);

@@ -13,7 +13,7 @@ interface Options extends RunOptions {
   readonly batchSize: number;
   readonly maxSeqLength?: number;
   readonly seqLength?: number;
-  readonly steps: number;
+  readonly steps?: number;
   readonly filter?: string;
   readonly seconds: number;
   readonly gemm: "auto" | "onednn" | "built-in";
@@ -22,7 +22,10 @@ interface Options extends RunOptions {
 
 export function define(command: Command): CommandHandler<Options> {
   command
-    .argument("<what>", "step: whole pre-training steps; kernels: the operators one by one")
+    .argument(
+      "<what>",
+      "step: whole pre-training steps; predict: a fine-tuned model's answers; kernels: the operators one by one",
+    )
     .addOption(new Option("--model-size <name>").choices(["small", "base", "large"]).default("small"))
     .option("--batch-size <n>", "rows of a batch", parsePositiveInteger, 16)
     .option("--max-seq-length <n>", "tokens of a row (default: 128)", parsePositiveInteger)
@@ -43,7 +46,8 @@ export function define(command: Command): CommandHandler<Options> {
         .choices(["electra", "electric", "mlm"])
         .default("electra"),
     )
-    .option("--steps <n>", "steps that are timed", parsePositiveInteger, 10)
+    .optionsGroup("bench step, bench predict:")
+    .option("--steps <n>", "steps that are timed (default: 10, of predictions 100)", parsePositiveInteger)
     .optionsGroup("bench kernels:")
     .option("--filter <text>", "only operators whose name or shape holds this")
     .option("--seconds <n>", "time for each operator, at least", parsePositiveInteger, 1);
@@ -53,6 +57,7 @@ export function define(command: Command): CommandHandler<Options> {
       "",
       "Examples:",
       "  $ npx electra-native bench step --model-size small --batch-size 16 --seq-length 128 --threads 2 --json",
+      "  $ npx electra-native bench predict --batch-size 1 --seq-length 16 --threads 2 --json",
       "  $ npx electra-native bench kernels --device cuda --precision bf16 --model-size base --filter attention",
     ].join("\n"),
   );
@@ -67,9 +72,10 @@ export function define(command: Command): CommandHandler<Options> {
       signal,
     };
     if (what === "step") return await step(output, common, options);
+    if (what === "predict") return await predict(output, common, options);
     if (what === "kernels") return await kernels(output, common, options);
     throw new ElectraError("ERR_ELECTRA_USAGE", `there is no benchmark "${what ?? ""}"`, {
-      hint: "Benchmarks: step, kernels.",
+      hint: "Benchmarks: step, predict, kernels.",
       exitCode: 2,
     });
   };
@@ -85,7 +91,7 @@ async function step(output: Output, common: Common, { objective, steps, seed }: 
   const result = await benchmarkStep({
     ...common,
     objective,
-    steps,
+    ...(steps === undefined ? {} : { steps }),
     ...(seed === undefined ? {} : { seed }),
   });
   const { info } = result;
@@ -109,6 +115,30 @@ async function step(output: Output, common: Common, { objective, steps, seed }: 
           ? `${result.peak_mb.toFixed(0)} MiB at most, ${engine} of them the engine's`
           : `${engine} MiB of the GPU's`,
       ],
+    ]),
+  );
+  return 0;
+}
+
+async function predict(output: Output, common: Common, { steps, seed }: Options): Promise<number> {
+  const { benchmarkPredict } = await import("../../bench/predict-benchmark.js");
+  const result = await benchmarkPredict({
+    ...common,
+    ...(steps === undefined ? {} : { steps }),
+    ...(seed === undefined ? {} : { seed }),
+  });
+  const { ms_median, ms_p99, ms_min } = result;
+  announceMachine(output, result.info);
+  output.result(
+    result,
+    formatListing([
+      ["model", `${result.model_size}, a classifier of two classes`],
+      ["batch", `${result.batch_size} x ${result.max_seq_length} tokens`],
+      [
+        "answer",
+        `${ms_median.toFixed(2)} ms, median of ${result.steps}; the fastest ${ms_min.toFixed(2)}, 99 % within ${ms_p99.toFixed(2)}`,
+      ],
+      ["speed", `${result.rows_per_s.toFixed(0)} rows/s, ${result.tokens_per_s.toFixed(0)} tokens/s`],
     ]),
   );
   return 0;
