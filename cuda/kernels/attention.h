@@ -51,7 +51,7 @@ void attention_tensor_backward(const AttentionProblem& p, const Tensor& qkv, con
 /// Whether the backward pass wants `statistics`.
 bool attention_tensor_backward_is_split(const AttentionProblem& p);
 
-// Any type and head size, kept padding too (attention_plain.cu)
+// Any type and head size, kept padding too (attention_plain.cu, attention_plain_backward.cu)
 void attention_plain_forward(const AttentionProblem& p, const Tensor& qkv, const Tensor& context,
                              float* log_sum_exp, cudaStream_t stream);
 void attention_plain_backward(const AttentionProblem& p, const Tensor& qkv, const Tensor& context,
