@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 // Plants bugs into the CUDA kernels, one at a time, and counts how many the emulated tests notice.
 //
-//   node scripts/test-mutations.mjs [--count 20] [--seed 1] [--kind barrier|wait|index|bound] [--file norm.cu] [--list]
+//   node scripts/test-mutations.mjs [--count 20] [--seed 1] [--kind barrier|wait|index|bound] [--file norm.cu]
+//                                   [--line 52] [--list]
 //   --count all takes every mutation there is.
 //
 // Mutations are made from the sources' text: a __syncthreads(), __syncwarp() or cp_async_wait taken out, an index moved
-// by one, a bound turned inside out. A mutated file is compiled alone and linked with the other objects of
-// build/emulated; then the groups of operator tests that use it run under up to three schedules until one fails. A
-// crash, a report of the emulator or a run that does not end counts as noticed too.
+// by one, a bound turned inside out. A mutated file, or what includes it, is compiled alone and linked with the other
+// objects of build/emulated; then the groups of operator tests that use it run under up to three schedules until one
+// fails. A crash, a report of the emulator or a run that does not end counts as noticed too.
 //
 // Some mutations change nothing that could be seen (a barrier between two stages of one warp; `<` turned to `<=` where
 // both sides never meet). Known ones stand in test/emulator/equivalent-mutations.json with the reason; they are run, and
@@ -15,14 +16,23 @@
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const build = join(root, "build", "emulated");
-const work = join(root, "build", "mutations");
+const tree = join(root, "build", `mutations-${process.pid}`);
 const secondsPerRun = 240;
 
 /** The groups of operator tests (filters of electra_emulated_tests) that a file's kernels take part in. */
@@ -37,10 +47,10 @@ const groupsOf = {
   linear: ["linear", "activation"],
   losses: ["binary_cross_entropy", "class_cross_entropy", "mean_squared_error", "multi_label"],
   norm: ["layer_norm", "dropout", "embedding"],
-  optimizer: ["gradient_norm", "clip_factor", "adam"],
+  optimizer: ["optimizer"],
   ragged: ["ragged", "broadcast_rows"],
-  ranking: ["language_model_head", "sample_uniform"],
-  row_vectors: ["dropout", "gather/scatter", "add_rows"],
+  ranking: ["language_model_head", "sample_uniform", "ragged"],
+  row_vectors: ["dropout", "gather/scatter", "add_rows", "layer_norm", "embedding", "attention"],
   rows: ["gather/scatter", "tower_concat", "add_rows"],
   token_sort: ["embedding", "gather/scatter"],
 };
@@ -51,11 +61,14 @@ function testsFor(file) {
   const family = Object.keys(groupsOf)
     .filter((key) => name.startsWith(key))
     .sort((a, b) => b.length - a.length)[0];
+  // Kernels on tensor cores have no part in f32.
+  const precision = name.includes("_tensor") || name === "attention_tiles.h" ? ["--precision", "bf16"] : [];
   const operators = (groupsOf[family] ?? [""]).map((group) => ({
     program: "electra_emulated_tests",
-    args: ["test", group, "--first-failure"],
+    args: ["test", group, "--first-failure", ...precision],
   }));
-  return family === "gemm" ? [{ program: "electra_gemm_tests", args: [] }, ...operators] : operators;
+  const products = { program: "electra_gemm_tests", args: ["--first-failure"] };
+  return family === "gemm" ? [products, ...operators] : operators;
 }
 
 /** The same random numbers everywhere: what is sampled depends on the seed alone. */
@@ -73,7 +86,17 @@ function codeOnly(text) {
     .replace(/^[ \t]*#[^\n]*/gm, blank);
 }
 
-/** Stretches of text that are bodies of kernels or device functions. */
+/** The name of the function whose head this is: the last word with an argument list, all brackets of heads emptied. */
+function functionName(head) {
+  let text = head;
+  for (let before = ""; before !== text; ) {
+    before = text;
+    text = text.replace(/\((?:[^()]|\(\))+\)/g, "()");
+  }
+  return [...text.matchAll(/(\w+)\s*\(\)/g)].at(-1)?.[1] ?? "?";
+}
+
+/** Stretches of text that are bodies of kernels or device functions, with the functions' names. */
 function deviceBodies(code) {
   const bodies = [];
   const heads = /__(?:global|device)__/g;
@@ -85,7 +108,7 @@ function deviceBodies(code) {
     for (let i = open; i < code.length; i++) {
       if (code[i] === "{") depth++;
       else if (code[i] === "}" && --depth === 0) {
-        bodies.push([open, i]);
+        bodies.push([open, i, functionName(code.slice(head.index, open))]);
         break;
       }
     }
@@ -98,9 +121,16 @@ function mutationsOf(file) {
   const text = readFileSync(join(root, file), "utf8");
   const code = codeOnly(text);
   const found = [];
-  const add = (kind, start, end, replacement) => {
+  const seen = new Set();
+  const times = new Map();
+  const add = (name, kind, start, end, replacement) => {
+    // Nested heads (a __device__ function inside a body's stretch) would plant the same bug twice.
+    if (seen.has(`${start}${kind}`)) return;
+    seen.add(`${start}${kind}`);
     const line = text.slice(0, start).split("\n").length;
     const was = text.slice(start, end);
+    const place = `${file} ${name} ${kind}: ${text.split("\n")[line - 1].trim()} @ ${was.trim()}`;
+    times.set(place, (times.get(place) ?? 0) + 1);
     found.push({
       file,
       kind,
@@ -109,17 +139,18 @@ function mutationsOf(file) {
       replacement,
       line,
       was,
-      id: `${file} ${kind}: ${text.split("\n")[line - 1].trim()} @ ${was.trim()}`,
+      // By what it says and not by where it stands, so that it survives changes elsewhere.
+      id: times.get(place) === 1 ? place : `${place} #${times.get(place)}`,
     });
   };
-  for (const [first, last] of deviceBodies(code)) {
+  for (const [first, last, name] of deviceBodies(code)) {
     const body = code.slice(first, last);
     const each = (pattern, use) => {
       for (const match of body.matchAll(pattern)) use(match, first + match.index);
     };
-    each(/__syncthreads\(\);/g, (match, at) => add("barrier", at, at + match[0].length, ";"));
-    each(/__syncwarp\([^;]*\);/g, (match, at) => add("barrier", at, at + match[0].length, ";"));
-    each(/cp_async_wait<[^>]*>\(\);/g, (match, at) => add("wait", at, at + match[0].length, ";"));
+    each(/__syncthreads\(\);/g, (match, at) => add(name, "barrier", at, at + match[0].length, ";"));
+    each(/__syncwarp\([^;]*\);/g, (match, at) => add(name, "barrier", at, at + match[0].length, ";"));
+    each(/cp_async_wait<[^>]*>\(\);/g, (match, at) => add(name, "wait", at, at + match[0].length, ";"));
     // The innermost brackets of an access; not those of declarations and captures.
     each(/(?<=[\w)\]])\[([^[\]]+)\]/g, (match, at) => {
       const sign = hashNumber(`${file}${at}`) % 2 === 0 ? "+" : "-";
@@ -127,17 +158,15 @@ function mutationsOf(file) {
       const before = code.slice(Math.max(0, at - 60), at);
       if (/(?:float|int|uint32_t|int32_t|int64_t|double|auto|bool|char|T)\s+\w+(?:\[[^\]]*\])*$/.test(before))
         return;
-      add("index", at, at + match[0].length, `[(${match[1]}) ${sign} 1]`);
+      add(name, "index", at, at + match[0].length, `[(${match[1]}) ${sign} 1]`);
     });
     each(/(?<=[\w)\]] )(<|>|<=|>=)(?= [\w(-])/g, (match, at) => {
       // Not the brackets of templates: those have no blanks around them here.
       const turned = { "<": "<=", "<=": "<", ">": ">=", ">=": ">" }[match[1]];
-      add("bound", at, at + match[0].length, turned);
+      add(name, "bound", at, at + match[0].length, turned);
     });
   }
-  // Nested heads (a __device__ function inside a body's stretch) would plant the same bug twice.
-  const seen = new Set();
-  return found.filter(({ start, kind }) => !seen.has(`${start}${kind}`) && seen.add(`${start}${kind}`));
+  return found;
 }
 
 function run(program, args, { seconds = 600, env = {}, cwd = root } = {}) {
@@ -182,6 +211,7 @@ const { values: options } = parseArgs({
     seed: { type: "string", default: "1" },
     kind: { type: "string" },
     file: { type: "string" },
+    line: { type: "string" },
     list: { type: "boolean", default: false },
     "no-build": { type: "boolean", default: false },
   },
@@ -190,22 +220,27 @@ const { values: options } = parseArgs({
 const sources = JSON.parse(readFileSync(join(root, "native", "sources.json"), "utf8")).cuda.filter((file) =>
   file.startsWith("cuda/kernels/"),
 );
-/** Kernels in headers are compiled with the first source that includes the header itself. */
-const includers = new Map(
-  readdirSync(join(root, "cuda", "kernels"))
-    .filter((name) => name.endsWith(".h"))
-    .map((name) => [
-      `cuda/kernels/${name}`,
-      sources.find((file) => readFileSync(join(root, file), "utf8").includes(`#include "${name}"`)),
-    ])
-    .filter(([, source]) => source !== undefined),
-);
-let mutations = [...sources, ...includers.keys()]
+const headers = readdirSync(join(root, "cuda", "kernels"))
+  .filter((name) => name.endsWith(".h"))
+  .map((name) => `cuda/kernels/${name}`);
+
+/** The sources that are compiled anew when a file is mutated: itself, or all that include it, however indirectly. */
+function dependents(file) {
+  if (sources.includes(file)) return [file];
+  const line = `#include "${basename(file)}"`;
+  const including = [...sources, ...headers].filter((other) =>
+    readFileSync(join(root, other), "utf8").includes(line),
+  );
+  return [...new Set(including.flatMap(dependents))];
+}
+
+let mutations = [...sources, ...headers]
   .flatMap(mutationsOf)
   .filter(
-    ({ kind, file }) =>
+    ({ kind, file, line }) =>
       (options.kind === undefined || kind === options.kind) &&
-      (options.file === undefined || file.endsWith(options.file)),
+      (options.file === undefined || file.endsWith(options.file)) &&
+      (options.line === undefined || line === Number(options.line)),
   );
 if (options.count !== "all") {
   const count = Number(options.count);
@@ -213,12 +248,20 @@ if (options.count !== "all") {
     console.error(`--count is ${options.count}; it must be a whole number of at least 1, or all`);
     process.exit(2);
   }
-  // Kinds take turns, so that a small sample has some of each.
-  const shuffled = [...mutations].sort(
-    (a, b) => hashNumber(options.seed + a.id + a.start) - hashNumber(options.seed + b.id + b.start),
-  );
+  // Kinds take turns, so that a small sample has some of each. Within a kind the files' mutations are interleaved in
+  // proportion to the square root of their number: every file has a share, large ones have more.
+  const draw = ({ id }) => hashNumber(options.seed + id);
   const kinds = ["barrier", "index", "bound", "wait"].map((kind) =>
-    shuffled.filter((mutation) => mutation.kind === kind),
+    [...new Set(mutations.map(({ file }) => file))]
+      .flatMap((file) => {
+        const list = mutations.filter((mutation) => mutation.kind === kind && mutation.file === file);
+        const phase = hashNumber(options.seed + kind + file) / 2 ** 32;
+        return list
+          .sort((a, b) => draw(a) - draw(b))
+          .map((mutation, i) => ({ mutation, at: (i + phase) / Math.sqrt(list.length) }));
+      })
+      .sort((a, b) => a.at - b.at)
+      .map(({ mutation }) => mutation),
   );
   const chosen = [];
   for (let round = 0; chosen.length < count && kinds.some((list) => list.length > round); round++) {
@@ -243,7 +286,11 @@ if (!options["no-build"]) {
     process.exit(1);
   }
 }
-mkdirSync(work, { recursive: true });
+// Mutations are planted into a copy of the sources, of now: the working tree stays as it is, and may be worked on.
+mkdirSync(tree, { recursive: true });
+cpSync(join(root, "cuda"), join(tree, "cuda"), { recursive: true });
+symlinkSync(join(root, "native"), join(tree, "native"));
+process.on("exit", () => rmSync(tree, { recursive: true, force: true }));
 const compile = commands();
 const programs = new Map();
 const equivalentFile = join(root, "test", "emulator", "equivalent-mutations.json");
@@ -252,53 +299,44 @@ const equivalent = existsSync(equivalentFile) ? JSON.parse(readFileSync(equivale
 /** What became of a mutation: caught (by what), survived, or not compilable. */
 async function tryMutation(mutation) {
   const { file, start, end, replacement } = mutation;
-  const text = readFileSync(join(root, file), "utf8");
-  const source = includers.get(file) ?? file;
-  // Beside the originals, so that includes resolve; removed afterwards.
-  const beside = join(root, dirname(file));
-  const mutant = join(beside, `.mutant-${process.pid}.cu`);
-  const header = join(beside, `.mutant-${process.pid}.h`);
-  const object = join(work, `mutant-${process.pid}.o`);
-  const made = [mutant, header, object];
-  const entry = compile.get(source);
+  const made = [];
+  const objects = new Map();
+  const place = join(tree, file);
+  const text = readFileSync(place, "utf8");
   try {
-    const mutated = text.slice(0, start) + replacement + text.slice(end);
-    if (source === file) {
-      writeFileSync(mutant, mutated);
-    } else {
-      writeFileSync(header, mutated);
-      const including = readFileSync(join(root, source), "utf8");
-      writeFileSync(
-        mutant,
-        including.replace(`#include "${basename(file)}"`, `#include "${basename(header)}"`),
-      );
+    writeFileSync(place, text.slice(0, start) + replacement + text.slice(end));
+    for (const source of dependents(file)) {
+      const entry = compile.get(source);
+      const object = join(tree, `${basename(source)}.o`);
+      made.push(object);
+      objects.set(entry.output ?? /-o (\S+)/.exec(entry.command)[1], object);
+      const command = entry.command
+        .replace(/-o \S+/, `-o ${object}`)
+        .replace(/-c \S+$/, `-c ${join(tree, source)}`)
+        .replace("-O2", "-O1");
+      const compiled = await run("sh", ["-c", command], { cwd: build });
+      if (compiled.code !== 0) return { verdict: "not compilable" };
     }
-    const originalObject = entry.output ?? /-o (\S+)/.exec(entry.command)[1];
-    const command = entry.command
-      .replace(/-o \S+/, `-o ${object}`)
-      .replace(/-c \S+$/, `-c ${mutant}`)
-      .replace("-O2", "-O1");
-    const compiled = await run("sh", ["-c", command], { cwd: build });
-    if (compiled.code !== 0) return { verdict: "not compilable" };
     const tests = testsFor(file);
     for (const program of new Set(tests.map((test) => test.program))) {
       if (!programs.has(program)) programs.set(program, await linkCommand(program));
-      const target = join(work, `${program}-${process.pid}`);
+      const target = join(tree, program);
       made.push(target);
-      const line = programs
-        .get(program)
-        .replaceAll(originalObject, object)
-        .replace(`-o ${program}`, `-o ${target}`);
+      let line = programs.get(program).replace(`-o ${program}`, `-o ${target}`);
+      for (const [original, object] of objects) line = line.replaceAll(original, object);
       const linked = await run("sh", ["-c", line], { cwd: build });
       if (linked.code !== 0) return { verdict: "not compilable", detail: linked.output };
     }
     for (const schedule of ["forward", "random:11", "reversed"]) {
       for (const { program, args } of tests) {
-        const result = await run(join(work, `${program}-${process.pid}`), args, {
+        const result = await run(join(tree, program), args, {
           seconds: secondsPerRun,
           env: { ELECTRA_EMULATOR_SCHEDULE: schedule, ELECTRA_CUBLASLT: "" },
         });
-        if (result.code === 0) continue;
+        if (result.code === 0) {
+          if (/^0 passed/m.test(result.output)) throw new Error(`${program} ${args.join(" ")} has no test`);
+          continue;
+        }
         const why =
           result.signal === "SIGKILL"
             ? `no end within ${secondsPerRun} s`
@@ -308,6 +346,7 @@ async function tryMutation(mutation) {
     }
     return { verdict: "survived" };
   } finally {
+    writeFileSync(place, text);
     for (const path of made) rmSync(path, { force: true });
   }
 }

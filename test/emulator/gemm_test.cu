@@ -1,4 +1,4 @@
-// electra_gemm_tests [filter]: products of every kind by the built-in kernels, and through the library that
+// electra_gemm_tests [filter] [--first-failure]: products of every kind by the built-in kernels, and through the library that
 // ELECTRA_CUBLASLT names (the stand-in) if it is set, against double arithmetic. Matrices lie in allocations
 // of their exact size with NaN between their rows, so reading outside shows.
 
@@ -17,10 +17,12 @@ namespace electra::cuda {
 namespace {
 
 int passed = 0, failed = 0;
+bool stop_at_failure = false;
 
 void check(bool right, const std::string& what) {
   right ? ++passed : ++failed;
   if (!right) std::printf("FAIL %s\n", what.c_str());
+  if (!right && stop_at_failure) std::exit(1);
 }
 
 uint64_t random_state = 1;
@@ -440,7 +442,13 @@ void check_errors(Gemm& gemm) {
 
 int main(int count, char** arguments) {
   using namespace electra::cuda;
-  const char* filter = count > 1 ? arguments[1] : "";
+  const char* filter = "";
+  for (int i = 1; i < count; ++i) {
+    if (std::strcmp(arguments[i], "--first-failure") == 0)
+      stop_at_failure = true;
+    else
+      filter = arguments[i];
+  }
   cudaStream_t stream = nullptr;
   if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) return 1;
   const char* given = std::getenv("ELECTRA_CUBLASLT");
