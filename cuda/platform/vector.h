@@ -13,8 +13,17 @@ template <class T, int N>
 struct alignas(N * sizeof(T)) Packed {
   static_assert(N * sizeof(T) <= 16 && (N & (N - 1)) == 0, "a power of two, at most 16 bytes");
   T value[N];
-  __host__ __device__ __forceinline__ T& operator[](int i) { return value[i]; }
-  __host__ __device__ __forceinline__ const T& operator[](int i) const { return value[i]; }
+  __host__ __device__ __forceinline__ T& operator[](int i) { return value[inside(i)]; }
+  __host__ __device__ __forceinline__ const T& operator[](int i) const { return value[inside(i)]; }
+
+ private:
+  /// The device keeps the elements in registers, where nothing would notice.
+  __host__ __device__ __forceinline__ static int inside(int i) {
+#if defined(ELECTRA_CUDA_EMULATED)
+    if (i < 0 || i >= N) emulator::kernel_error("element %d of a Packed of %d", i, N);
+#endif
+    return i;
+  }
 };
 
 __host__ __device__ __forceinline__ bool is_aligned(const void* address, unsigned bytes) {

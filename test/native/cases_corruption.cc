@@ -164,6 +164,14 @@ void add_corruption_cases(Cases* cases) {
                         [=](Scene& s) { declare_replace(s, rows, every); }});
     }
   }
+  // More tokens than a block of the GPU has threads, so that candidates are collected in several rounds.
+  RowsLook longer;
+  longer.lengths = {300, 129, 260};
+  longer.pitch = 300;
+  for (const bool without_replacement : {false, true}) {
+    cases->push_back({"mask_tokens", without_replacement ? "300 tokens, distinct" : "300 tokens",
+                      [=](Scene& s) { declare_mask(s, longer, 45, without_replacement, false, 0.85f); }});
+  }
   for (const bool disallow : {false, true}) {
     for (const bool given : {false, true}) {
       const std::string text = std::string(disallow ? ", another id" : "") + (given ? ", given draws" : "");
