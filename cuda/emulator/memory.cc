@@ -91,7 +91,7 @@ void check_canaries(char* begin, const Allocation& allocation, const char* when)
   }
 }
 
-struct sigaction previous_segv, previous_bus;
+struct sigaction previous_segv, previous_bus, previous_ill;
 
 /// Best effort: the process is about to end, so formatting in a signal handler is a risk worth taking.
 void on_fault(int signal, siginfo_t* info, void* context) {
@@ -99,19 +99,21 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   char text[600];
   int length = 0;
   const char* kernel = running_kernel();
+  // -fsanitize=bounds leaves an illegal instruction where an index is outside of its array.
+  char what[80] = "index outside of an array";
+  if (signal != SIGILL) std::snprintf(what, sizeof(what), "invalid access at %p", info->si_addr);
   if (kernel != nullptr) {
-    length = std::snprintf(
-        text, sizeof(text),
-        "emulator: invalid access at %p in kernel %s, block (%u, %u, %u), thread (%u, %u, %u)", info->si_addr,
-        kernel, blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
+    length = std::snprintf(text, sizeof(text),
+                           "emulator: %s in kernel %s, block (%u, %u, %u), thread (%u, %u, %u)", what, kernel,
+                           blockIdx.x, blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
   } else {
-    length =
-        std::snprintf(text, sizeof(text), "emulator: invalid access at %p outside of kernels", info->si_addr);
+    length = std::snprintf(text, sizeof(text), "emulator: %s outside of kernels", what);
   }
   const Allocation* nearest = nullptr;
   char* nearest_begin = nullptr;
   size_t nearest_distance = 0;
   for (const auto& [begin, allocation] : memory().device) {
+    if (signal == SIGILL) break;
     const size_t distance = address < begin ? static_cast<size_t>(begin - address)
                             : address >= begin + allocation.bytes
                                 ? static_cast<size_t>(address - begin) - allocation.bytes
@@ -122,7 +124,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
     nearest_distance = distance;
   }
   const size_t room = sizeof(text) - static_cast<size_t>(length);
-  if (is_fiber_guard(address)) {
+  if (signal != SIGILL && is_fiber_guard(address)) {
     length += std::snprintf(text + length, room, ": the thread's stack is full");
   } else if (nearest != nullptr) {
     length += std::snprintf(text + length, room, ": %zu bytes %s allocation %llu, %zu bytes at %p",
@@ -137,7 +139,10 @@ void on_fault(int signal, siginfo_t* info, void* context) {
   // On to whoever was asked before, by default the end.
   sigaction(SIGSEGV, &previous_segv, nullptr);
   sigaction(SIGBUS, &previous_bus, nullptr);
-  const struct sigaction& previous = signal == SIGSEGV ? previous_segv : previous_bus;
+  sigaction(SIGILL, &previous_ill, nullptr);
+  const struct sigaction& previous = signal == SIGSEGV  ? previous_segv
+                                     : signal == SIGBUS ? previous_bus
+                                                        : previous_ill;
   if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr)
     previous.sa_sigaction(signal, info, context);
 }
@@ -240,6 +245,7 @@ void install_fault_handler() {
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;
     sigaction(SIGSEGV, &action, &previous_segv);
     sigaction(SIGBUS, &action, &previous_bus);
+    sigaction(SIGILL, &action, &previous_ill);
     return true;
   }();
   (void)once;

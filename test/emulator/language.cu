@@ -298,7 +298,8 @@ __global__ void poison_kernel(uint32_t* out) {
 }
 __global__ void shared_overrun_kernel(int index) {
   ELECTRA_SHARED(int, box, 8);
-  box[index] = 1;
+  int* const place = box;  // an index of the array itself is checked at once
+  place[index] = 1;
 }
 __global__ void dynamic_overrun_kernel(int index) {
   ELECTRA_DYNAMIC_SHARED(char, box);

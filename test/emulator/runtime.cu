@@ -11,6 +11,8 @@ namespace electra::test {
 namespace {
 
 using cuda::launch;
+using cuda::load_packed;
+using cuda::Packed;
 
 __global__ void write_kernel(char* data, long index) { data[index] = 1; }
 __global__ void fill_kernel(int* data, int value) { data[threadIdx.x] = value; }
@@ -63,6 +65,26 @@ TEST(out_of_bounds_is_reported) {
   EXPECT_CONTAINS(text, "1024 bytes at");
   EXPECT_CONTAINS(message_of_death([] { launch("deep", deep_kernel, 1, 1, 0, nullptr, device_ints(1)); }),
                   "the thread's stack is full");
+}
+__global__ void array_kernel(int* sums, int count) {
+  int box[4] = {1, 2, 3, 4};
+  for (int i = 0; i < count; ++i) *sums += box[i];
+}
+__global__ void packed_kernel(float* sum, int count) {
+  Packed<float, 4> packed = load_packed<4>(sum);
+  for (int i = 0; i < count; ++i) *sum += packed[i];
+}
+TEST(indices_outside_of_what_a_thread_holds_are_reported) {
+  int* const sums = device_ints(1);
+  EXPECT(message_of_death([&] { launch("array", array_kernel, 1, 1, 0, nullptr, sums, 4); }).empty());
+  EXPECT_CONTAINS(message_of_death([&] { launch("array", array_kernel, 1, 1, 0, nullptr, sums, 5); }),
+                  "index outside of an array in kernel array, block (0, 0, 0), thread (0, 0, 0)");
+  float* const floats = reinterpret_cast<float*>(device_ints(4));
+  EXPECT(message_of_error([&] { launch("packed", packed_kernel, 1, 1, 0, nullptr, floats, 4); }).empty());
+  EXPECT_CONTAINS(message_of_error([&] { launch("packed", packed_kernel, 1, 1, 0, nullptr, floats, 5); }),
+                  "element 4 of a Packed of 4");
+  cudaFree(sums);
+  cudaFree(floats);
 }
 TEST(wrong_frees_are_reported) {
   EXPECT_CONTAINS(message_of_death([] {

@@ -62,12 +62,14 @@ void declare_log_softmax(Scene& s, const RowsLook& look) {
   s.forward([=](Operators& o) { o.ragged_softmax(f); });
 }
 
-void declare_cross_entropy(Scene& s, const RowsLook& look, bool weighted, int64_t gap, Into into) {
+void declare_cross_entropy(Scene& s, const RowsLook& look, bool weighted, int64_t gap, Into into,
+                           bool in_place = false) {
   RaggedCrossEntropy p;
   p.rows = s.rows(look);
   const int64_t n = token_count(look), capacity = n + look.spare, batch = p.rows.batch;
   Look input = input_look(4);
   input.actual = n;
+  if (in_place) input = column(gradient_output(n, 8, Into::kAdd), gap), input.scale = 4;
   const Tensor scores = s.wide_matrix("scores", capacity, 1, column(input, gap));
   p.scores = scores.f32();
   p.stride = scores.stride;
@@ -91,12 +93,15 @@ void declare_cross_entropy(Scene& s, const RowsLook& look, bool weighted, int64_
   s.given("dloss", shares);
   p.scale = s.given("scale", {scale});
   p.loss = s.vector("loss", batch, output_look(batch, 8));
-  p.d_scores = s.wide_matrix("dscores", capacity, 1, column(gradient_output(n, 8, into), gap)).f32();
+  p.d_scores = in_place
+                   ? scores.f32()
+                   : s.wide_matrix("dscores", capacity, 1, column(gradient_output(n, 8, into), gap)).f32();
   p.into = into;
   Look sum;
   sum.terms = 8;
   p.loss_sum = s.doubles("loss_sum", {1.5}, Role::kAccumulator, sum);
   s.forward([=](Operators& o) { o.ragged_cross_entropy(p); });
+  if (in_place) return;  // the scores are gone
   s.cotangent("loss", "dloss");
   s.gradient("scores", "dscores");
 }
@@ -183,6 +188,8 @@ void add_ragged_cases(Cases* cases) {
                           [=](Scene& s) { declare_broadcast(s, rows, width, into); }});
       }
     }
+    cases->push_back({"ragged_cross_entropy", name + ", in place",
+                      [=](Scene& s) { declare_cross_entropy(s, rows, false, 1, Into::kWrite, true); }});
     cases->push_back(
         {"ragged_softmax", name + ", logarithm", [=](Scene& s) { declare_log_softmax(s, rows); }});
     for (const int32_t k : {1, 5, 20}) {
