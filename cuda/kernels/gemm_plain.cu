@@ -114,18 +114,38 @@ __global__ void __launch_bounds__(kFmaThreads, kEpilogue == Epilogue::kNone ? 2 
     stage ^= 1;
   }
 
+  const auto row_of = [&](int i) { return row0 + i / 4 * 64 + ty * 4 + i % 4; };
+  const auto col_of = [&](int j) { return col0 + j / 4 * 64 + tx * 4 + j % 4; };
+  if constexpr (kEpilogue == Epilogue::kNone) {
 #pragma unroll
-  for (int i = 0; i < 4 * kGroups; ++i) {
-    const int64_t row = row0 + i / 4 * 64 + ty * 4 + i % 4;
-    if (row >= r.rows) continue;
+    for (int i = 0; i < 4 * kGroups; ++i) {
+      const int64_t row = row_of(i);
+      if (row >= r.rows) continue;
 #pragma unroll
-    for (int j = 0; j < 4 * kGroups; ++j) {
-      const int64_t col = col0 + j / 4 * 64 + tx * 4 + j % 4;
-      if (col >= r.cols) continue;
-      if (r.partials != nullptr)
-        r.partials[(blockIdx.y * r.rows + row) * r.cols + col] = sum[i][j];
-      else
-        store_element<kEpilogue>(r, row, col, sum[i][j]);
+      for (int j = 0; j < 4 * kGroups; ++j) {
+        const int64_t col = col_of(j);
+        if (col >= r.cols) continue;
+        if (r.partials != nullptr)
+          r.partials[(blockIdx.y * r.rows + row) * r.cols + col] = sum[i][j];
+        else
+          store_element<kEpilogue>(r, row, col, sum[i][j]);
+      }
+    }
+  } else {
+    // A row of sums at a time through shared memory, each thread its own, where a loop can index them: written
+    // out for every register, the activation's code would be there 64 times.
+    float* const own = &a_tile[0][0] + threadIdx.x;
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 4 * kGroups; ++i) {
+#pragma unroll
+      for (int j = 0; j < 4 * kGroups; ++j) own[j * kFmaThreads] = sum[i][j];
+      const int64_t row = row_of(i);
+#pragma unroll 1
+      for (int j = 0; row < r.rows && j < 4 * kGroups; ++j) {
+        const int64_t col = col_of(j);
+        if (col < r.cols) store_element<kEpilogue>(r, row, col, own[j * kFmaThreads]);
+      }
     }
   }
 }

@@ -259,7 +259,7 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           const int64_t row = row0 + warp_row + i * 16 + half * 8 + g;
-          if (!r.wide) {
+          if (kEpilogue == Epilogue::kNone && !r.wide) {
             if (row >= r.rows) continue;
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
@@ -325,8 +325,17 @@ __global__ void __launch_bounds__(kMmaThreads, 2)
   }
 }
 
+/// Whether rows of a bf16 result, and of aux, can be written 16 bytes at a time.
+bool has_wide_rows(const Product& p) {
+  const bool uses_aux = p.epilogue == Epilogue::kActivation || p.epilogue == Epilogue::kActivationGradient;
+  return p.d.cols % 8 == 0 && aligned_rows(p.d.data, p.d.stride, 2, 16) &&
+         (!uses_aux || p.aux == nullptr || aligned_rows(p.aux, p.aux_stride, 2, 16));
+}
+
 /// The instance for a way of storing and an epilogue, or null where there is none: forward passes (a, b as
-/// stored), gradients of activations (b transposed) and of weights (a transposed).
+/// stored), gradients of activations (b transposed) and of weights (a transposed). Activations and slopes are
+/// for wide rows: written out element by element as well they would double the time that nvcc takes for all
+/// products, and no published model has narrow ones.
 template <typename D, int kTile>
 auto mma_kernel(const Product& p, bool cut) {
   using Kernel =
@@ -335,6 +344,7 @@ auto mma_kernel(const Product& p, bool cut) {
   const bool activation = !cut && p.epilogue == Epilogue::kActivation;
   const bool gradient = !cut && p.epilogue == Epilogue::kActivationGradient;
   Kernel kernel = nullptr;
+  if ((activation || gradient) && !has_wide_rows(p)) return kernel;
   if (!p.transpose_a && !p.transpose_b) {
     if (activation)
       kernel = kNarrow ? Kernel(mma_product < D, kTile, false, true,
@@ -391,8 +401,7 @@ bool mma_multiply(const Product& p, const ProductShape& s, const GemmWorkspace& 
   } else if (sizeof(D) == 4) {
     r.wide = r.cols % 2 == 0 && aligned_rows(r.d, r.stride, 4, 8);
   } else {
-    r.wide = r.cols % 8 == 0 && aligned_rows(r.d, r.stride, 2, 16) &&
-             (r.aux == nullptr || aligned_rows(r.aux, r.aux_stride, 2, 16));
+    r.wide = has_wide_rows(p);
   }
   if (fused_sums) r.column_sums = static_cast<float*>(rest.memory);
   launch("mma_product", kernel,
@@ -423,8 +432,9 @@ bool finishes_itself(const Product& p) {
   if (p.a.dtype != DType::kBFloat16 || p.d.dtype != DType::kBFloat16 || p.transpose_a || p.a.cols == 0 ||
       !aligned_rows(p.a.data, p.a.stride, 2, 16) || !aligned_rows(p.b.data, p.b.stride, 2, 16))
     return false;
-  return p.epilogue == Epilogue::kActivation           ? !p.transpose_b
-         : p.epilogue == Epilogue::kActivationGradient ? p.transpose_b
+  return p.epilogue == Epilogue::kActivation           ? !p.transpose_b && has_wide_rows(p)
+         : p.epilogue == Epilogue::kActivationGradient ? p.transpose_b && has_wide_rows(p)
                                                        : true;
 }
+
 }  // namespace electra::cuda
