@@ -2,8 +2,8 @@
 // Plants bugs into the CUDA kernels, one at a time, and counts how many the emulated tests notice.
 //
 //   node scripts/test-mutations.mjs [--count 20] [--seed 1] [--kind barrier|wait|index|bound] [--file norm.cu]
-//                                   [--line 52] [--list]
-//   --count all takes every mutation there is.
+//                                   [--line 52] [--skip 0] [--list]
+//   --count all takes every mutation there is; --skip goes on after as many of the sample.
 //
 // Mutations are made from the sources' text: a __syncthreads(), __syncwarp() or cp_async_wait taken out, an index moved
 // by one, a bound turned inside out. A mutated file, or what includes it, is compiled alone and linked with the other
@@ -11,8 +11,8 @@
 // fails. A crash, a report of the emulator or a run that does not end counts as noticed too.
 //
 // Some mutations change nothing that could be seen (a barrier between two stages of one warp; `<` turned to `<=` where
-// both sides never meet). Known ones stand in test/emulator/equivalent-mutations.json with the reason; they are run, and
-// reported apart.
+// both sides never meet). Bounds of minima and maxima, `a < b ? a : b`, are none and are left out. Others that are known
+// stand in test/emulator/equivalent-mutations.json with the reason; they are run, and reported apart.
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -116,6 +116,19 @@ function deviceBodies(code) {
   return bodies;
 }
 
+/** Whether the comparison at `at` is that of `a < b ? a : b`: where both are equal it does not matter which is taken. */
+function isExtremum(code, at, operator) {
+  const after = /^ ([^?;]+) \? ([^?:;]+) : /.exec(code.slice(at + operator.length, at + 200));
+  if (after === null) return false;
+  const [all, right, left] = after;
+  const before = code.slice(0, at).trimEnd();
+  const rest = code.slice(at + operator.length + all.length);
+  const isWhole = /(?:[(=,?:]|return)\s*$/.test(before.slice(0, -left.length));
+  return (
+    before.endsWith(left) && isWhole && rest.startsWith(right) && !/[\w(.[]/.test(rest[right.length] ?? "")
+  );
+}
+
 /** All mutations of one file. */
 function mutationsOf(file) {
   const text = readFileSync(join(root, file), "utf8");
@@ -163,6 +176,7 @@ function mutationsOf(file) {
     each(/(?<=[\w)\]] )(<|>|<=|>=)(?= [\w(-])/g, (match, at) => {
       // Not the brackets of templates: those have no blanks around them here.
       const turned = { "<": "<=", "<=": "<", ">": ">=", ">=": ">" }[match[1]];
+      if (isExtremum(code, at, match[0])) return;
       add(name, "bound", at, at + match[0].length, turned);
     });
   }
@@ -212,6 +226,7 @@ const { values: options } = parseArgs({
     kind: { type: "string" },
     file: { type: "string" },
     line: { type: "string" },
+    skip: { type: "string", default: "0" },
     list: { type: "boolean", default: false },
     "no-build": { type: "boolean", default: false },
   },
@@ -269,6 +284,7 @@ if (options.count !== "all") {
   }
   mutations = chosen;
 }
+mutations = mutations.slice(Number(options.skip));
 if (options.list) {
   for (const { id, replacement } of mutations) console.log(`${id} -> ${replacement}`);
   console.log(`${mutations.length} mutations`);

@@ -125,6 +125,7 @@ __global__ void __launch_bounds__(kCopyThreads)
       } else {
         read_row<kVector>(to, total);
       }
+#pragma unroll 2  // four at a time spill
       for (int32_t i = first; i < last; ++i) {
         float v[kVector];
         read_row<kVector>(dy.row(sorted.place[i]) + column, v);
