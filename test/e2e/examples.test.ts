@@ -248,6 +248,7 @@ describe.skipIf(missing !== undefined)(`the program of docs/library.md${reason}`
     expect(stdout).toMatch(/^finished 20 .*checkpoint-20$/m);
     expect(stdout).toMatch(/^\[ 8, 32 \] true$/m);
     expect(stdout).toContain("Float32Array(2) [ -1.5, -1.5 ] 10");
+    expect(stdout).toMatch(/^(calm|loud) \{ calm: 0\.\d+, loud: 0\.\d+ \}\n\d+$/m);
     expect(stdout).toMatch(/^ERR_ELECTRA_UNKNOWN_HPARAM .*learning_rate/m);
   });
 });
