@@ -13,7 +13,12 @@ export { saveCheckpoint } from "./checkpoint/checkpoint.js";
 export { type CheckpointInfo, findLatestCheckpoint } from "./checkpoint/checkpoint-folders.js";
 export { engineParameterStore } from "./checkpoint/engine-parameter-store.js";
 export { loadCheckpoint, loadWeights } from "./checkpoint/load-checkpoint.js";
+export { loadVariables, type VariableOrigin } from "./checkpoint/load-variables.js";
+export { type ModelWeights, readModelWeights } from "./checkpoint/model-weights.js";
+export { PytorchReader } from "./checkpoint/pytorch/pytorch-reader.js";
 export { SafetensorsReader, writeSafetensors } from "./checkpoint/safetensors.js";
+export { TensorBundleReader } from "./checkpoint/tensorflow/tensor-bundle.js";
+export { writeTensorBundle } from "./checkpoint/tensorflow/write-tensor-bundle.js";
 export { type Batch as LoadedBatch, BatchLoader } from "./data/batch-loader.js";
 export { buildVocabulary } from "./data/build-vocabulary.js";
 export { buildDataset } from "./data/dataset-builder.js";
@@ -92,6 +97,11 @@ export {
   Tagger,
   type TaggerInput,
 } from "./inference/tagger.js";
+export {
+  type ExportModelOptions,
+  type ExportResult,
+  exportModel,
+} from "./interop/export-model.js";
 export { evaluateMrqa, evaluateSquadV1 } from "./metrics/answer-evaluation.js";
 export { bootstrapAuc } from "./metrics/bootstrap-auc.js";
 export type { MetricValues } from "./metrics/metric-values.js";

@@ -15,14 +15,15 @@ import {
   whileInProgress,
 } from "./checkpoint-folders.js";
 import { DurableFiles } from "./durable-files.js";
-import { checkConfig, hfConfigJson } from "./hf-config.js";
-import { type HalfLayout, type HalfName, hfLayout, type LayoutEntry, type ModelLayout } from "./hf-layout.js";
-import { type CheckpointTokenizer, tokenizerConfigJson } from "./hf-tokenizer.js";
-import type { ParameterInfo, ParameterKind, ParameterStore } from "./parameter-store.js";
-import { type TensorSource, writeSafetensors } from "./safetensors.js";
+import { checkConfig } from "./hf-config.js";
+import { type HalfLayout, type HalfName, hfLayout, type ModelLayout } from "./hf-layout.js";
+import type { CheckpointTokenizer } from "./hf-tokenizer.js";
+import { variableSource } from "./parameter-sources.js";
+import type { ParameterStore } from "./parameter-store.js";
+import { writeSafetensors } from "./safetensors.js";
 import { formatTrainingFile, type TrainingState } from "./training-state.js";
-import { transposeInStripes } from "./transpose.js";
 import { describeWriteFailure } from "./write-failure.js";
+import { writePart } from "./write-part.js";
 
 export interface SaveCheckpointOptions extends TrainingState {
   /** The run's folder, `models/<name>`; made if missing. */
@@ -103,32 +104,20 @@ async function writeContents(
   const { parameters, tokenizer } = options;
   const sizes: Record<string, number> = {};
   for (const [name, half] of halves(layout)) {
-    const config = configOf(options, name);
-    const halfFolder = join(folder, name);
-    await files.makeFolder(halfFolder);
-    const texts = {
-      "config.json": hfConfigJson(config, half),
-      "tokenizer_config.json": tokenizerConfigJson(tokenizer, config.max_position_embeddings),
-      "vocab.txt": tokenizer.vocabText,
-      ...options.partFiles?.[name],
-    };
-    for (const [file, text] of Object.entries(texts)) {
-      sizes[`${name}/${file}`] = await files.createTextFile(join(halfFolder, file), text);
-    }
-    const tensors = half.entries.map((entry) => weightSource(entry, parameters));
-    sizes[`${name}/model.safetensors`] = await writeSafetensors(
-      join(halfFolder, "model.safetensors"),
-      tensors,
+    const written = await writePart(
+      join(folder, name),
+      { half, config: configOf(options, name), tokenizer, texts: options.partFiles?.[name] ?? {} },
+      parameters,
       files,
     );
-    await files.syncFolder(halfFolder);
+    for (const [file, size] of Object.entries(written)) sizes[`${name}/${file}`] = size;
   }
   if (options.moments ?? true) {
     const moments = parameters
       .names()
       .flatMap((variable) => [
-        momentSource(variable, "adam_m", parameters),
-        momentSource(variable, "adam_v", parameters),
+        variableSource(variable, "adam_m", parameters),
+        variableSource(variable, "adam_v", parameters),
       ]);
     sizes[MOMENTS_FILE] = await writeSafetensors(join(folder, MOMENTS_FILE), moments, files);
   }
@@ -192,65 +181,6 @@ async function tidy(
     });
   }
   return { pruned, warnings };
-}
-
-function weightSource(entry: LayoutEntry, parameters: ParameterStore): TensorSource {
-  return {
-    name: entry.hfName,
-    dtype: "F32",
-    shape: entry.shape,
-    async *data() {
-      const values = await readChecked(parameters, "value", entry.variable, entry.shape);
-      if (!entry.transposed) {
-        yield* inPieces(values);
-        return;
-      }
-      const [columns, rows] = entry.shape as [number, number];
-      for (const stripe of transposeInStripes(values, rows, columns)) yield asBytes(stripe);
-    },
-  };
-}
-
-function momentSource(
-  { name, shape }: ParameterInfo,
-  kind: ParameterKind,
-  parameters: ParameterStore,
-): TensorSource {
-  return {
-    name: `${name}/${kind}`,
-    dtype: "F32",
-    shape,
-    async *data() {
-      yield* inPieces(await readChecked(parameters, kind, name, shape));
-    },
-  };
-}
-
-async function readChecked(
-  parameters: ParameterStore,
-  kind: ParameterKind,
-  name: string,
-  shape: readonly number[],
-): Promise<Float32Array> {
-  const values = await parameters.read(kind, name);
-  const expected = shape.reduce((product, size) => product * size, 1);
-  if (values.length !== expected) {
-    throw new ElectraError(
-      "ERR_ELECTRA_TENSOR_SIZE",
-      `the engine gave ${values.length} values of "${name}" (${kind}), expected ${expected}`,
-    );
-  }
-  return values;
-}
-
-/** One mebibyte at a time: a single huge write could not be interrupted by the event loop's other work. */
-function* inPieces(values: Float32Array): Generator<Uint8Array> {
-  const bytes = asBytes(values);
-  for (let at = 0; at < bytes.length; at += 1 << 20) yield bytes.subarray(at, at + (1 << 20));
-}
-
-function asBytes(values: Float32Array): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
 function halves(layout: ModelLayout): [HalfName, HalfLayout][] {

@@ -1,11 +1,14 @@
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ElectraError } from "../errors.js";
+import { MOMENTS_FILE } from "./checkpoint-folders.js";
 import { deriveConfig } from "./derived-config.js";
 import { FolderTensors } from "./folder-tensors.js";
 import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "./hf-config.js";
 import { type HalfName, type PretrainingHalf, TIED_OUTPUT_WEIGHT } from "./hf-layout.js";
 import { type ModelFolder, readModelConfig, resolveModelFolder } from "./model-folder.js";
+import type { ParameterStore } from "./parameter-store.js";
+import { SafetensorsReader } from "./safetensors.js";
 import type { StoredTensor, TensorFile } from "./tensor-file.js";
 import { TensorBundleReader } from "./tensorflow/tensor-bundle.js";
 import { transpose } from "./transpose.js";
@@ -45,12 +48,14 @@ export class ModelWeights {
   readonly ignored: readonly IgnoredTensor[];
   /** Updates that the weights have seen, where the files tell. */
   readonly step: number | undefined;
+  /** Adam's moments of every variable, as `<variable>/adam_m` and `/adam_v`, where the files have them. */
+  readonly moments: TensorFile | undefined;
   readonly #places: ReadonlyMap<string, Place>;
   readonly #files: readonly TensorFile[];
 
   /** @internal */
   constructor(
-    parts: Pick<ModelWeights, "model" | "configs" | "tensors" | "ignored" | "step">,
+    parts: Pick<ModelWeights, "model" | "configs" | "tensors" | "ignored" | "step" | "moments">,
     places: ReadonlyMap<string, Place>,
     files: readonly TensorFile[],
   ) {
@@ -59,6 +64,7 @@ export class ModelWeights {
     this.tensors = parts.tensors;
     this.ignored = parts.ignored;
     this.step = parts.step;
+    this.moments = parts.moments;
     this.#places = places;
     this.#files = files;
   }
@@ -88,6 +94,27 @@ export class ModelWeights {
     if (part !== "generator") return variable;
     const own = `generator${variable.slice("electra".length)}`;
     return variable.startsWith("electra/") && this.tensors.has(own) ? own : variable;
+  }
+
+  /** The weights as something that can be saved again, of these variables. */
+  asParameterStore(variables: readonly string[]): ParameterStore {
+    return {
+      names: () => variables.map((name) => ({ name, shape: this.tensors.get(name)!.shape })),
+      read: async (kind, name) => {
+        if (kind === "value") return await this.readFloat32(name);
+        if (this.moments !== undefined) return await this.moments.readFloat32(`${name}/${kind}`);
+        throw new ElectraError(
+          "ERR_ELECTRA_TENSOR_MISSING",
+          `${this.model.path} holds no moments of the optimizer`,
+        );
+      },
+      write: async (_kind, name) => {
+        throw new ElectraError(
+          "ERR_ELECTRA_FILE",
+          `${this.model.path}: "${name}" cannot be written into its files`,
+        );
+      },
+    };
   }
 
   async close(): Promise<void> {
@@ -164,11 +191,18 @@ async function openParts(model: ModelFolder, files: TensorFile[]): Promise<Model
       part === "generator" ? await generatorScopes(model, config, found, file) : ELECTRA,
     );
   }
-  return new ModelWeights(
-    { model, configs, tensors: found.tensors, ignored: found.ignored, step: model.checkpoint?.step },
-    found.places,
-    files,
-  );
+  const { tensors, ignored } = found;
+  const moments = await openMoments(model, files);
+  const step = model.checkpoint?.step;
+  return new ModelWeights({ model, configs, tensors, ignored, step, moments }, found.places, files);
+}
+
+async function openMoments(model: ModelFolder, files: TensorFile[]): Promise<TensorFile | undefined> {
+  const { checkpoint } = model;
+  if (checkpoint === undefined || !(MOMENTS_FILE in checkpoint.training.files)) return undefined;
+  const file = await SafetensorsReader.open(join(checkpoint.path, MOMENTS_FILE));
+  files.push(file);
+  return file;
 }
 
 const ELECTRA: EncoderScopes = { encoder: "electra", embeddings: "electra" };
@@ -186,6 +220,10 @@ async function generatorScopes(
   if (hparams?.["electra_objective"] === false || hparams?.["untied_generator"] === false) return ELECTRA;
   const table = found.places.get("electra/embeddings/word_embeddings");
   if (table === undefined) return { encoder: "generator", embeddings: "electra" };
+  const query = "electra.encoder.layer.0.attention.self.query.weight";
+  const own = found.places.get("electra/encoder/layer_0/attention/self/query/kernel");
+  // Two trained encoders do not have a matrix in common: this is one encoder, saved with both.
+  if (own !== undefined && (await sameValues(own, { file, stored: query, transposed: true }))) return ELECTRA;
   const shared = await sameValues(table, {
     file,
     stored: "electra.embeddings.word_embeddings.weight",
@@ -262,11 +300,12 @@ async function openBundle(model: ModelFolder, prefix: string, files: TensorFile[
     bundle.tensors.get("global_step")?.dtype === "I64"
       ? (await bundle.readIntegers("global_step"))[0]
       : undefined;
-  return new ModelWeights(
-    { model, configs, tensors: found.tensors, ignored: found.ignored, step },
-    found.places,
-    files,
+  const { tensors, ignored } = found;
+  const complete = [...tensors.keys()].every(
+    (name) => bundle.tensors.has(`${name}/adam_m`) && bundle.tensors.has(`${name}/adam_v`),
   );
+  const moments = complete ? bundle : undefined;
+  return new ModelWeights({ model, configs, tensors, ignored, step, moments }, found.places, files);
 }
 
 /**

@@ -71,6 +71,12 @@ export const registeredCommands: readonly RegisteredCommand[] = [
     load: () => import("./commands/rerank.js"),
   },
   {
+    name: "export",
+    summary: "write a model for Hugging Face or TensorFlow, and compare",
+    group: "Using a model:",
+    load: () => import("./commands/export.js"),
+  },
+  {
     name: "inspect",
     summary: "say what a model, checkpoint, dataset or tensor file holds",
     group: "Using a model:",

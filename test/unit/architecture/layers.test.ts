@@ -72,6 +72,7 @@ describe("the shell's rows", () => {
       "pretraining",
       "finetuning",
       "inference",
+      "interop",
       "electric",
       "quickstart",
       "bench",

@@ -1,0 +1,210 @@
+import { mkdir, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { DurableFiles } from "../checkpoint/durable-files.js";
+import { checkConfig } from "../checkpoint/hf-config.js";
+import { type HalfName, hfLayout } from "../checkpoint/hf-layout.js";
+import type { CheckpointTokenizer } from "../checkpoint/hf-tokenizer.js";
+import { FINETUNING_FILE } from "../checkpoint/model-folder.js";
+import { type ModelWeights, readModelWeights } from "../checkpoint/model-weights.js";
+import { variableSource } from "../checkpoint/parameter-sources.js";
+import { formatCheckpointState, writeTensorBundle } from "../checkpoint/tensorflow/write-tensor-bundle.js";
+import { isModelVariable } from "../checkpoint/variable-names.js";
+import { describeWriteFailure } from "../checkpoint/write-failure.js";
+import { writePart } from "../checkpoint/write-part.js";
+import { ElectraError } from "../errors.js";
+import { readModelTokenizer } from "../inference/model-tokenizer.js";
+import { compareExported, type ExportComparison } from "./compare-exported.js";
+import { modelCard } from "./model-card.js";
+import { sizesBeside } from "./sizes-beside.js";
+
+/** `hf`: a Hugging Face folder for each part; `tf`: a TensorFlow checkpoint with the reference's names. */
+export type ExportFormat = "hf" | "tf";
+
+export interface ExportModelOptions {
+  /** Run, checkpoint, Hugging Face folder or TensorFlow checkpoint. */
+  readonly model: string;
+  readonly format: ExportFormat;
+  /** Must not exist, or be empty. */
+  readonly outputDir: string;
+  /** Of `hf`: this part alone, straight in the folder. Default: every part in a folder of its name. */
+  readonly part?: HalfName;
+  /** Of `tf`: write Adam's moments where the model has them. Default true. */
+  readonly moments?: boolean;
+  /** The model's vocabulary, if it is not the `vocab.txt` beside its weights. */
+  readonly vocabFile?: string;
+  /** The disk; tests give one that fails. */
+  readonly files?: DurableFiles;
+}
+
+export interface ExportResult extends ExportComparison {
+  readonly format: ExportFormat;
+  readonly outputDir: string;
+  readonly parts: readonly HalfName[];
+  readonly bytes: number;
+  readonly moments: boolean;
+  /** Weights that have no place in the format, with the reason. */
+  readonly leftOut: readonly { readonly name: string; readonly reason: string }[];
+}
+
+/**
+ * Writes a model in another format, reads it again and compares every value. It is written under a temporary name first,
+ * so that a folder of the asked-for name is always whole.
+ *
+ * @throws ElectraError `ERR_ELECTRA_OUTPUT_FOLDER`, `ERR_ELECTRA_MODEL_HALF`, `ERR_ELECTRA_EXPORT` when what was written
+ *   differs, and those of reading the model
+ *
+ * @example
+ * await exportModel({ model: "data/models/electra_small", format: "tf", outputDir: "for-google" });
+ */
+export async function exportModel(options: ExportModelOptions): Promise<ExportResult> {
+  const { model, format, outputDir, files = new DurableFiles() } = options;
+  await requireEmpty(outputDir);
+  const weights = await readModelWeights(model);
+  const temporary = `${outputDir}.tmp-${process.pid}`;
+  try {
+    await mkdir(dirname(outputDir), { recursive: true });
+    await files.remove(temporary);
+    await files.makeFolder(temporary);
+    const written =
+      format === "hf"
+        ? await writeHf(weights, temporary, options, files)
+        : await writeTf(weights, temporary, options, files);
+    await files.syncFolder(temporary);
+    const comparison = await compareExported(weights, temporary, written.variables, written.moments);
+    await rmdir(outputDir).catch(() => {});
+    await rename(temporary, outputDir);
+    const exported = new Set(written.variables);
+    const leftOut = [...weights.tensors.keys()]
+      .filter((name) => !exported.has(name))
+      .map((name) => ({
+        name,
+        reason: isModelVariable(name) ? "of another part" : "a head that this format has no place for",
+      }));
+    const { parts, bytes, moments } = written;
+    return { format, outputDir, parts, bytes, moments, leftOut, ...comparison };
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true });
+    throw await describeWriteFailure(error, `export of ${model}`, dirname(outputDir), undefined);
+  } finally {
+    await weights.close();
+  }
+}
+
+interface Written {
+  readonly parts: readonly HalfName[];
+  readonly bytes: number;
+  readonly moments: boolean;
+  /** Those of the model that were written. */
+  readonly variables: readonly string[];
+}
+
+async function writeHf(
+  weights: ModelWeights,
+  folder: string,
+  options: ExportModelOptions,
+  files: DurableFiles,
+): Promise<Written> {
+  const store = weights.asParameterStore([...weights.tensors.keys()].filter(isModelVariable));
+  const layout = hfLayout(store.names());
+  const wanted = (Object.keys(layout) as HalfName[]).filter(
+    (part) => options.part === undefined || part === options.part,
+  );
+  if (wanted.length === 0) {
+    throw new ElectraError(
+      "ERR_ELECTRA_MODEL_HALF",
+      `${weights.model.path} holds no ${options.part ?? "part that can be exported"}, only ${Object.keys(layout).join(" and ")}`,
+      { hint: "Leave --part out to export what is there.", exitCode: 2 },
+    );
+  }
+  let bytes = 0;
+  for (const part of wanted) {
+    const half = layout[part]!;
+    const config = weights.configs[part]!;
+    checkConfig(config, half);
+    const tokenizer = await tokenizerOf(weights, part, options.vocabFile);
+    const texts = { "README.md": modelCard(half, config, weights), ...(await finetuningText(weights, part)) };
+    // One part straight into the folder: `from_pretrained` then takes the folder itself.
+    const target = options.part === undefined ? join(folder, part) : folder;
+    if (options.part !== undefined) await rmdir(folder);
+    const sizes = await writePart(target, { half, config, tokenizer, texts }, store, files);
+    bytes += Object.values(sizes).reduce((sum, size) => sum + size, 0);
+  }
+  const variables = wanted.flatMap((part) => layout[part]!.entries.map(({ variable }) => variable));
+  return { parts: wanted, bytes, moments: false, variables: [...new Set(variables)] };
+}
+
+async function writeTf(
+  weights: ModelWeights,
+  folder: string,
+  options: ExportModelOptions,
+  files: DurableFiles,
+): Promise<Written> {
+  const variables = [...weights.tensors.keys()].filter(isModelVariable);
+  const store = weights.asParameterStore(variables);
+  const moments = options.moments !== false && weights.moments !== undefined;
+  const kinds = moments ? (["value", "adam_m", "adam_v"] as const) : (["value"] as const);
+  const tensors = store.names().flatMap((info) => kinds.map((kind) => variableSource(info, kind, store)));
+  const step = new Uint8Array(BigInt64Array.of(BigInt(weights.step ?? 0)).buffer);
+  const prefix = join(folder, `model.ckpt-${weights.step ?? 0}`);
+  let bytes = await writeTensorBundle(
+    prefix,
+    [...tensors, { name: "global_step", dtype: "I64", shape: [], data: () => [step] }],
+    files,
+  );
+  const parts = Object.keys(weights.configs) as HalfName[];
+  const { vocabText } = await tokenizerOf(weights, parts[0]!, options.vocabFile);
+  const beside = sizesBeside(weights);
+  const texts = {
+    checkpoint: formatCheckpointState(prefix),
+    "vocab.txt": vocabText,
+    ...(beside === undefined ? {} : { "config.json": beside }),
+  };
+  for (const [name, text] of Object.entries(texts))
+    bytes += await files.createTextFile(join(folder, name), text);
+  return { parts, bytes, moments, variables };
+}
+
+async function tokenizerOf(
+  weights: ModelWeights,
+  part: HalfName,
+  vocabFile: string | undefined,
+): Promise<CheckpointTokenizer> {
+  const folder = weights.folderOf(part);
+  const { basic, vocabulary } = await readModelTokenizer(
+    folder,
+    weights.configs[part]!.vocab_size,
+    vocabFile,
+  );
+  return {
+    vocabText: await readFile(vocabulary.source, "utf8"),
+    doLowerCase: basic.lowerCase,
+    stripAccents: basic.stripAccents,
+  };
+}
+
+/** What the heads of a fine-tuned model mean. */
+async function finetuningText(
+  weights: ModelWeights,
+  part: HalfName,
+): Promise<Readonly<Record<string, string>>> {
+  if (part !== "finetuned") return {};
+  const text = await readFile(join(weights.folderOf(part), FINETUNING_FILE), "utf8").catch(() => undefined);
+  return text === undefined ? {} : { [FINETUNING_FILE]: text };
+}
+
+async function requireEmpty(folder: string): Promise<void> {
+  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [];
+    throw new ElectraError("ERR_ELECTRA_OUTPUT_FOLDER", `${folder} cannot be written to: ${error.message}`, {
+      hint: "Give a folder that does not exist yet.",
+      exitCode: 2,
+      cause: error,
+    });
+  });
+  if (names.length === 0) return;
+  throw new ElectraError(
+    "ERR_ELECTRA_OUTPUT_FOLDER",
+    `${folder} is not empty: it holds ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}`,
+    { hint: "Choose another folder, or empty this one if nothing in it is needed.", exitCode: 2 },
+  );
+}
