@@ -3,6 +3,7 @@ import { access } from "node:fs/promises";
 import { ElectraError } from "../errors.js";
 import { BadRows } from "../finetuning/reading/bad-rows.js";
 import type { FinetunedModel } from "../inference/finetuned-model.js";
+import { describedLayout } from "../inference/input/described-layout.js";
 import { type InputColumns, type InputFormat, inputLayout } from "../inference/input/input-layout.js";
 import { type PredictedRow, predictRows } from "../inference/predict-rows.js";
 import { PredictionFile } from "../inference/prediction-file.js";
@@ -48,7 +49,9 @@ export async function runPredict(
 ): Promise<void> {
   const task = model.task(["classification", "multi-label", "regression", "tagging", "span"], options.task);
   const { input: source, outputFile, batchSize, threshold, nBest } = options;
-  const layout = inputLayout({ source, task, hparams: model.hparams, ...layoutOf(options) });
+  const { hparams } = model;
+  const described = await describedLayout({ source, task, hparams });
+  const layout = inputLayout({ source, task, hparams, described, ...layoutOf(options) });
   announceMachine(output, model.engine.info);
   output.talk(`task ${task.name} (${task.head.kind}) of ${model.folder}`);
   if (layout.note !== undefined) output.talk(layout.note);
@@ -65,6 +68,7 @@ export async function runPredict(
     ...(nBest === undefined ? {} : { nBest }),
     signal,
     onBytes: (bytes) => progress.bytes(bytes),
+    onTotal: (total) => progress.total(total),
   });
   const file = outputFile === undefined ? undefined : await PredictionFile.create(outputFile);
   const predictions: PredictedRow[] = [];
@@ -139,6 +143,8 @@ class Progress {
   /** Of the file in bytes; 0 where nobody can tell. */
   readonly #size: number;
   #bytes = 0;
+  /** Rows of a file that is read as a whole before the first one comes. */
+  #total: number | undefined;
 
   constructor(output: Output, source: string) {
     this.#bar = new BytesProgress(output);
@@ -153,10 +159,16 @@ class Progress {
     this.#bytes = count;
   }
 
+  total(count: number): void {
+    this.#total = count;
+  }
+
   row(row: PredictedRow): void {
     this.rows++;
     if ("cut_tokens" in row || "cut_words" in row) this.cut++;
-    if (this.#size > 0) this.#bar.update(this.#bytes, this.#size, `${this.rows} rows`);
+    if (this.#total !== undefined)
+      this.#bar.update(this.rows, this.#total, `${this.rows} of ${this.#total} rows`);
+    else if (this.#size > 0) this.#bar.update(this.#bytes, this.#size, `${this.rows} rows`);
   }
 
   stop(): void {

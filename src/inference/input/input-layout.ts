@@ -35,6 +35,8 @@ export interface InputLayoutOptions {
   /** Default true. */
   readonly header?: boolean;
   readonly columns?: InputColumns;
+  /** What a description of the task says about this very file. */
+  readonly described?: InputLayout | undefined;
 }
 
 type Kind = "sentence" | "tags" | "spans";
@@ -78,7 +80,7 @@ export function inputLayout(options: InputLayoutOptions): InputLayout {
   const { source, task, header = true, columns } = options;
   const kind = kindOf(task.head);
   const known = options.format === undefined && columns === undefined && options.header === undefined;
-  const own = known ? ownLayout(options) : undefined;
+  const own = known ? (options.described ?? ownLayout(options)) : undefined;
   if (own !== undefined) return own;
   const format = options.format ?? formatOf(source, kind);
   if (!FORMATS[kind].includes(format)) {

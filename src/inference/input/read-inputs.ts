@@ -37,6 +37,8 @@ export interface ReadInputsOptions extends RawLinesOptions {
   readonly layout: InputLayout;
   /** Says whether a bad row is an error or left out. */
   readonly bad: BadRows;
+  /** Called with the number of rows of a file that is read as a whole. */
+  readonly onTotal?: (rows: number) => void;
 }
 
 /** Columns that are looked for where none are given, the preferred name first. */
@@ -90,6 +92,7 @@ export async function* readQuestions(
     layout.format === "squad"
       ? squadQuestions(text, name, { unanswerable: true }).questions
       : mrqaQuestions(text, name, false, bad);
+  options.onTotal?.(records.length);
   for (const { id, question, context } of records) yield { id, input: { question, context } };
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { FinetunedTask } from "../../../src/finetuning/finetuned-file.js";
@@ -120,6 +120,36 @@ describe.skipIf(skipped !== "")(`predict${skipped}`, () => {
     expect(wrong).toMatchObject({
       code: 2,
       stderr: expect.stringContaining("the names are id, text, text_b"),
+    });
+  });
+
+  it("reads a file of a described task as the description says", async () => {
+    const data = await temporaryFolder();
+    const described = join(data, "mood");
+    mkdirSync(described);
+    const description = {
+      type: "pair",
+      format: "csv",
+      files: { train: "train.csv", dev: "dev.csv", test: "test.csv" },
+      columns: { text: "one", text_b: "two", label: "mood" },
+    };
+    writeFileSync(join(described, "task.json"), JSON.stringify(description));
+    writeFileSync(join(described, "test.csv"), "two,one\nsat,the cat\n");
+    const { trial } = await saveTinyFinetuned({
+      tasks: [mood],
+      hparams: { raw_data_dir: join(data, "<task>") },
+    });
+    const run = (...args: readonly string[]) =>
+      runCli("predict", "--model", trial, "--device", "cpu", "--threads", "1", "--input", ...args);
+    const result = await run(join(described, "test.csv"));
+    expect(result.stderr).toContain(`read as ${join(described, "task.json")} says`);
+    const told = await run(join(described, "test.csv"), "--columns", "text=one,text_b=two");
+    expect(rowsOf(result)).toEqual(rowsOf(told));
+    expect(rowsOf(result)).toHaveLength(1);
+    writeFileSync(join(described, "other.csv"), "two,one\nsat,the cat\n");
+    expect(await run(join(described, "other.csv"))).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('has the columns "two", "one"'),
     });
   });
 
