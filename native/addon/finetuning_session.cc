@@ -47,8 +47,8 @@ struct FinetuningCopy {
   FinetuningBatch batch;
 
  private:
-  // An inner vector's elements stay where they are when the outer one grows. Room for one more than there are, so that an
-  // empty array has a place, too: null means that there is none.
+  // An inner vector's elements stay where they are when the outer one grows. Room for one more than there
+  // are, so that an empty array has a place, too: null means that there is none.
   const int32_t* ints(const Fields& fields, const char* name, int64_t size) {
     if (!fields.has(name)) return nullptr;
     ints_.push_back(copy_ints(fields.value(name), size, fields.path(name).c_str()));
@@ -69,7 +69,8 @@ struct FinetuningCopy {
 
 /// Everything one step needs, from the call to the answer.
 struct StepCall {
-  StepCall(const Napi::CallbackInfo& info, const FinetuningConfig& config, uint64_t seed) : copy(info[1], config) {
+  StepCall(const Napi::CallbackInfo& info, const FinetuningConfig& config, uint64_t seed)
+      : copy(info[1], config) {
     const Fields fields(info[2], "options");
     options.seed = fields.counter("seed", seed);
     options.step = static_cast<uint32_t>(fields.counter("step", 0));

@@ -40,8 +40,8 @@ struct ModelState {
   }
 };
 
-/// Self: the class that JavaScript sees, made as new Self(model, options). Every method but abort() and memory() takes a
-/// job id first and gives a promise.
+/// Self: the class that JavaScript sees, made as new Self(model, options). Every method but abort() and
+/// memory() takes a job id first and gives a promise.
 template <typename Self, typename Model>
 class ModelSession : public Napi::ObjectWrap<Self> {
  public:
@@ -108,8 +108,8 @@ Napi::Value ModelSession<Self, Model>::open(const Napi::CallbackInfo& info) {
     Job job;
     job.work = [state = state_](const std::atomic<bool>&) {
       state->operators = make_operators(state->backend);
-      state->model = std::make_unique<Model>(*state->operators, state->config, state->seed,
-                                                        state->reserve_rows);
+      state->model =
+          std::make_unique<Model>(*state->operators, state->config, state->seed, state->reserve_rows);
     };
     // The model's table does not change any more, so it may be read from this thread.
     job.result = [state = state_](Napi::Env env) -> Napi::Value {

@@ -156,9 +156,9 @@ Napi::Value PretrainingSession::forward(const Napi::CallbackInfo& info) {
     read_wanted(fields, call->outputs);
     if (fields.has("positions")) {
       call->options.positions_per_row = fields.whole("positionsPerRow");
-      call->positions = copy_ints(
-          fields.value("positions"),
-          static_cast<int64_t>(call->options.positions_per_row) * call->batch.rows, "options.positions");
+      call->positions = copy_ints(fields.value("positions"),
+                                  static_cast<int64_t>(call->options.positions_per_row) * call->batch.rows,
+                                  "options.positions");
       call->options.positions = call->positions.data();
     }
     Job job;

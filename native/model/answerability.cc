@@ -7,8 +7,7 @@ namespace electra {
 Answerability::Answerability(ParameterTable& table, const std::string& scope, int64_t hidden_size,
                              bool uses_start_logits)
     : hidden_size_(hidden_size), uses_start_logits_(uses_start_logits) {
-  if (uses_start_logits)
-    hidden_ = add_dense(table, scope + "/dense_2", 2 * hidden_size, kSpanHiddenSize);
+  if (uses_start_logits) hidden_ = add_dense(table, scope + "/dense_2", 2 * hidden_size, kSpanHiddenSize);
   logit_ = uses_start_logits ? add_dense(table, scope + "/dense_3", kSpanHiddenSize, 1)
                              : add_dense(table, scope + "/dense_2", hidden_size, 1);
 }

@@ -5,20 +5,20 @@
 
 namespace electra {
 
-/// A positive logit says: no answer. From [h_CLS ; Σ p_t h_t], p the softmax of the start scores, through a hidden
-/// layer; or, without the start scores, from h_CLS alone.
+/// A positive logit says: no answer. From [h_CLS ; Σ p_t h_t], p the softmax of the start scores, through a
+/// hidden layer; or, without the start scores, from h_CLS alone.
 class Answerability {
  public:
   struct Places {
-    Tensor representation;    ///< [B, 2 h], or [B, h]
-    Tensor activated;         ///< [B, 512]
-    Tensor aux;               ///< [B, 512]
-    Tensor logits;            ///< [B, 1] f32
-    float* probabilities = nullptr;  ///< [T]
-    float* loss = nullptr;           ///< [B]
-    Tensor d_logits;                 ///< [B, 1] f32
-    Tensor d_activated;              ///< [B, 512]
-    Tensor d_representation;         ///< [B, 2 h], or [B, h]
+    Tensor representation;             ///< [B, 2 h], or [B, h]
+    Tensor activated;                  ///< [B, 512]
+    Tensor aux;                        ///< [B, 512]
+    Tensor logits;                     ///< [B, 1] f32
+    float* probabilities = nullptr;    ///< [T]
+    float* loss = nullptr;             ///< [B]
+    Tensor d_logits;                   ///< [B, 1] f32
+    Tensor d_activated;                ///< [B, 512]
+    Tensor d_representation;           ///< [B, 2 h], or [B, h]
     float* d_probabilities = nullptr;  ///< [T]
   };
 

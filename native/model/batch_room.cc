@@ -49,8 +49,7 @@ BatchRoom::BatchBytes BatchRoom::bytes_to_hold(int32_t rows, bool training) cons
   return bytes;
 }
 
-int32_t BatchRoom::largest_batch(size_t parameter_bytes, int32_t rows, bool training,
-                                                        size_t budget) const {
+int32_t BatchRoom::largest_batch(size_t parameter_bytes, int32_t rows, bool training, size_t budget) const {
   int32_t fits = 0, too_large = rows;
   while (too_large - fits > 1) {
     const int32_t middle = fits + (too_large - fits) / 2;
@@ -62,12 +61,12 @@ int32_t BatchRoom::largest_batch(size_t parameter_bytes, int32_t rows, bool trai
   return fits;
 }
 
-void BatchRoom::require_memory(size_t parameter_bytes, int32_t rows,
-                                                      bool training) const {
+void BatchRoom::require_memory(size_t parameter_bytes, int32_t rows, bool training) const {
   const int64_t available = operators_.memory_available();
   if (available < 0) return;
   // Growing gives the old block back first.
-  const size_t budget = usable(static_cast<size_t>(available) + arena_.bytes() + operators_.workspace_bytes());
+  const size_t budget =
+      usable(static_cast<size_t>(available) + arena_.bytes() + operators_.workspace_bytes());
   const BatchBytes batch = bytes_to_hold(rows, training);
   if (parameter_bytes + batch.total() <= budget) return;
 
@@ -77,8 +76,8 @@ void BatchRoom::require_memory(size_t parameter_bytes, int32_t rows,
   if (rows > 0) {
     if (!needed.empty()) needed += ", ";
     needed += (training ? "activations for training on " : "activations for ") + std::to_string(rows) +
-              " rows of up to " + std::to_string(max_seq_length_) + " tokens " +
-              in_words(batch.activations) + ", workspace " + in_words(batch.workspace);
+              " rows of up to " + std::to_string(max_seq_length_) + " tokens " + in_words(batch.activations) +
+              ", workspace " + in_words(batch.workspace);
   }
   std::string remedy;
   if (parameter_bytes > budget) {

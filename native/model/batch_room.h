@@ -1,6 +1,6 @@
 #pragma once
-// Room for batches: one arena and the operators' workspace, made as large as the largest batch so far needs, after
-// asking whether the device has that much.
+// Room for batches: one arena and the operators' workspace, made as large as the largest batch so far needs,
+// after asking whether the device has that much.
 
 #include "arena.h"
 
@@ -26,13 +26,15 @@ class BatchRoom {
   BatchRoom(Operators& operators, BatchPlanner& planner, int32_t max_seq_length)
       : operators_(operators), planner_(planner), max_seq_length_(max_seq_length), arena_(operators) {}
 
-  /// Makes room for a batch of `rows`, training or not, if there is none, and lays the plan for it. Training and
-  /// inference have plans of their own in the same memory, so the plan is laid again when the mode changes.
+  /// Makes room for a batch of `rows`, training or not, if there is none, and lays the plan for it. Training
+  /// and inference have plans of their own in the same memory, so the plan is laid again when the mode
+  /// changes.
   void prepare(int32_t rows, bool training);
 
   /// Throws ERR_ELECTRA_OUT_OF_MEMORY when the device says that the variables (still to be allocated:
-  /// `parameter_bytes`) and batches of `rows` do not fit beside what is there: what is needed for what, what is free,
-  /// and the largest batch that fits. The device's word is taken: where it gives none, nothing is thrown.
+  /// `parameter_bytes`) and batches of `rows` do not fit beside what is there: what is needed for what, what
+  /// is free, and the largest batch that fits. The device's word is taken: where it gives none, nothing is
+  /// thrown.
   void require_memory(size_t parameter_bytes, int32_t rows, bool training) const;
 
   /// Rows that the present plan is for.

@@ -123,7 +123,8 @@ void ClsHead::collect(const HeadStep& step, HeadPlaces& places, std::vector<floa
   const std::vector<float> loss =
       download_floats(c.operators, Tensor{p.loss, rows, 1, 1, DType::kFloat32}, rows);
   for (int32_t b = 0; b < rows; ++b)
-    if (step.packed.of_task(b, step.number)) (*row_loss)[static_cast<size_t>(b)] = loss[static_cast<size_t>(b)];
+    if (step.packed.of_task(b, step.number))
+      (*row_loss)[static_cast<size_t>(b)] = loss[static_cast<size_t>(b)];
 }
 
 }  // namespace electra

@@ -71,7 +71,7 @@ struct TaskConfig {
   TaskHeadKind kind = TaskHeadKind::kClassification;
   int32_t classes = 1;  ///< C; 1 for regression, ignored for spans
   // Spans.
-  bool joint_prediction = true;      ///< the end is predicted from the start
+  bool joint_prediction = true;  ///< the end is predicted from the start
   bool answerable_classifier = true;
   bool answerable_uses_start_logits = true;
   float answerable_weight = 0.5f;

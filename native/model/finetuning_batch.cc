@@ -14,23 +14,27 @@ class TargetReader {
   /// Whether row b has this target. Throws where it must and has not.
   bool has(const void* array, int32_t b, int32_t task, const char* name) const {
     if (array != nullptr || !needed_) return array != nullptr;
-    throw EngineError("ERR_ELECTRA_BATCH", "row %d belongs to the task %s, and the batch has no targets.%s\n%s", b,
-                      name_of(task), name, "Training needs the targets of every task in the batch.");
+    throw EngineError("ERR_ELECTRA_BATCH",
+                      "row %d belongs to the task %s, and the batch has no targets.%s\n%s", b, name_of(task),
+                      name, "Training needs the targets of every task in the batch.");
   }
   int32_t whole(int32_t value, int32_t end, int32_t b, int32_t task, const char* name) const {
     if (value >= 0 && value < end) return value;
-    throw EngineError("ERR_ELECTRA_BATCH", "targets.%s[%d] is %d, outside 0 … %d of the task %s\n%s", name, b, value,
-                      end - 1, name_of(task), "Make features and model from one and the same list of labels.");
+    throw EngineError("ERR_ELECTRA_BATCH", "targets.%s[%d] is %d, outside 0 … %d of the task %s\n%s", name, b,
+                      value, end - 1, name_of(task),
+                      "Make features and model from one and the same list of labels.");
   }
   float real(float value, int32_t b, int32_t task, const char* name) const {
     if (std::isfinite(value)) return value;
-    throw EngineError("ERR_ELECTRA_BATCH", "targets.%s: row %d of the task %s has %g\nTargets must be finite numbers.",
-                      name, b, name_of(task), static_cast<double>(value));
+    throw EngineError("ERR_ELECTRA_BATCH",
+                      "targets.%s: row %d of the task %s has %g\nTargets must be finite numbers.", name, b,
+                      name_of(task), static_cast<double>(value));
   }
   int32_t position(int32_t value, int32_t length, int32_t b, int32_t task, const char* name) const {
     if (value >= 0 && value < length) return value;
-    throw EngineError("ERR_ELECTRA_BATCH", "targets.%s[%d] is %d, and row %d of the task %s has %d tokens\n%s", name, b,
-                      value, b, name_of(task), length, "An answer outside the window is trained as position 0, [CLS].");
+    throw EngineError("ERR_ELECTRA_BATCH",
+                      "targets.%s[%d] is %d, and row %d of the task %s has %d tokens\n%s", name, b, value, b,
+                      name_of(task), length, "An answer outside the window is trained as position 0, [CLS].");
   }
   const char* name_of(int32_t task) const { return config_.tasks[static_cast<size_t>(task)].name.c_str(); }
 
@@ -58,47 +62,57 @@ void pack_tasks(const FinetuningBatch& batch, const FinetuningConfig& config, Pa
   for (int32_t b = 0; b < packed.rows; ++b) {
     const int32_t task = batch.task_ids != nullptr ? batch.task_ids[b] : 0;
     if (task < 0 || task > count)
-      throw EngineError("ERR_ELECTRA_BATCH", "taskIds[%d] is %d, and the model has %d tasks\n0 is the first; %d marks %s",
-                        b, task, count, count, "a row of padding.");
+      throw EngineError("ERR_ELECTRA_BATCH",
+                        "taskIds[%d] is %d, and the model has %d tasks\n0 is the first; %d marks %s", b, task,
+                        count, count, "a row of padding.");
     packed.task.push_back(task);
     if (task < count) ++packed.task_rows[static_cast<size_t>(task)];
-    packed.cls_token.push_back(packed.offsets[b] < packed.offsets[b + 1] && packed.valid[b] > 0 ? packed.offsets[b]
-                                                                                               : -1);
+    packed.cls_token.push_back(
+        packed.offsets[b] < packed.offsets[b + 1] && packed.valid[b] > 0 ? packed.offsets[b] : -1);
+  }
+}
+
+/// Before anything is read by them.
+void check_word_offsets(const FinetuningBatch& batch) {
+  if (batch.word_offsets == nullptr) return;
+  for (int32_t b = 0; b < batch.rows; ++b) {
+    const int32_t first = batch.word_offsets[b], last = batch.word_offsets[b + 1];
+    if (first <= last && (b > 0 || first == 0)) continue;
+    throw EngineError("ERR_ELECTRA_BATCH", "words.offsets has %d for row %d and %d after it\n%s", first, b,
+                      last, "Offsets start at 0 and never fall.");
   }
 }
 
 void pack_words(const FinetuningBatch& batch, const FinetuningConfig& config, const TargetReader& read,
                 PackedFinetuning& packed) {
+  check_word_offsets(batch);
   packed.word_offsets.assign(1, 0);
   const int32_t count = static_cast<int32_t>(config.tasks.size());
   for (int32_t b = 0; b < packed.rows; ++b) {
     const int32_t task = packed.task[b];
     const bool tags = task < count && config.tasks[static_cast<size_t>(task)].kind == TaskHeadKind::kTagging;
     if (tags && batch.word_offsets == nullptr)
-      throw EngineError("ERR_ELECTRA_BATCH", "row %d belongs to the task %s, and the batch has no words\n%s", b,
-                        read.name_of(task), "A tagging task needs words.offsets and words.positions.");
+      throw EngineError("ERR_ELECTRA_BATCH", "row %d belongs to the task %s, and the batch has no words\n%s",
+                        b, read.name_of(task), "A tagging task needs words.offsets and words.positions.");
     const int32_t first = batch.word_offsets != nullptr ? batch.word_offsets[b] : 0;
     const int32_t last = batch.word_offsets != nullptr ? batch.word_offsets[b + 1] : 0;
-    if (first != packed.words || last < first)
-      throw EngineError("ERR_ELECTRA_BATCH", "words.offsets has %d for row %d and %d after it\n%s", first, b, last,
-                        "Offsets start at 0 and never fall.");
     if (last > first && !tags)
-      throw EngineError("ERR_ELECTRA_BATCH", "row %d has %d words, and its task has no tags\n%s", b, last - first,
-                        "Only rows of tagging tasks may have words.");
+      throw EngineError("ERR_ELECTRA_BATCH", "row %d has %d words, and its task has no tags\n%s", b,
+                        last - first, "Only rows of tagging tasks may have words.");
     if (last - first > packed.pitch)
-      throw EngineError("ERR_ELECTRA_BATCH", "row %d has %d words, more than max_seq_length %d\n%s", b, last - first,
-                        packed.pitch, "Cut the row after the last word that fits.");
+      throw EngineError("ERR_ELECTRA_BATCH", "row %d has %d words, more than max_seq_length %d\n%s", b,
+                        last - first, packed.pitch, "Cut the row after the last word that fits.");
     for (int32_t w = first; w < last; ++w) {
       const int32_t position = batch.word_positions[w];
       if (position < 0 || position >= packed.valid[b])
-        throw EngineError("ERR_ELECTRA_BATCH", "words.positions[%d] is %d, and row %d has %d tokens\n%s", w, position, b,
-                          packed.valid[b], "A word's position is that of its first piece.");
+        throw EngineError("ERR_ELECTRA_BATCH", "words.positions[%d] is %d, and row %d has %d tokens\n%s", w,
+                          position, b, packed.valid[b], "A word's position is that of its first piece.");
       packed.word_token.push_back(packed.offsets[b] + position);
       const bool known = read.has(batch.word_classes, b, task, "wordClasses");
-      packed.word_class.push_back(
-          known ? read.whole(batch.word_classes[w], config.tasks[static_cast<size_t>(task)].classes, w, task,
-                             "wordClasses")
-                : 0);
+      packed.word_class.push_back(known ? read.whole(batch.word_classes[w],
+                                                     config.tasks[static_cast<size_t>(task)].classes, w, task,
+                                                     "wordClasses")
+                                        : 0);
       for (int32_t n = 0; n < count; ++n)
         if (config.tasks[static_cast<size_t>(n)].kind == TaskHeadKind::kTagging)
           packed.tasks[static_cast<size_t>(n)].word_weight.push_back(known && n == task ? 1.0f : 0.0f);
@@ -109,8 +123,8 @@ void pack_words(const FinetuningBatch& batch, const FinetuningConfig& config, co
 }
 
 /// The targets of row b, which belongs to `task`.
-void pack_row_targets(const FinetuningBatch& batch, const FinetuningConfig& config, const TargetReader& read, int32_t b,
-                      int32_t task, PackedFinetuning& packed) {
+void pack_row_targets(const FinetuningBatch& batch, const FinetuningConfig& config, const TargetReader& read,
+                      int32_t b, int32_t task, PackedFinetuning& packed) {
   const TaskConfig& head = config.tasks[static_cast<size_t>(task)];
   TaskArrays& arrays = packed.tasks[static_cast<size_t>(task)];
   const size_t at = static_cast<size_t>(b);
@@ -165,7 +179,8 @@ void pack_answer_mask(PackedFinetuning& packed) {
 
 }  // namespace
 
-PackedFinetuning pack_finetuning(const FinetuningBatch& batch, const FinetuningConfig& config, bool needs_targets) {
+PackedFinetuning pack_finetuning(const FinetuningBatch& batch, const FinetuningConfig& config,
+                                 bool needs_targets) {
   PackedFinetuning packed;
   pack_rows(batch,
             RowLimits{config.max_seq_length, config.keep_padding, config.encoder.vocab_size,
@@ -189,7 +204,8 @@ PackedFinetuning pack_finetuning(const FinetuningBatch& batch, const FinetuningC
   pack_words(batch, config, read, packed);
   for (int32_t b = 0; b < packed.rows; ++b) {
     const int32_t task = packed.task[static_cast<size_t>(b)];
-    if (task < static_cast<int32_t>(config.tasks.size())) pack_row_targets(batch, config, read, b, task, packed);
+    if (task < static_cast<int32_t>(config.tasks.size()))
+      pack_row_targets(batch, config, read, b, task, packed);
   }
   packed.has_starts = batch.starts != nullptr && batch.ends != nullptr;
   if (has_kind(config, TaskHeadKind::kSpan)) pack_answer_mask(packed);

@@ -8,7 +8,8 @@ namespace electra {
 
 /// What one task adds to a batch, on the host; empty where its head has no use for it.
 struct TaskArrays {
-  std::vector<float> row_weight;  ///< [B] weight of a row's loss; 0 for rows of other tasks and without target
+  std::vector<float>
+      row_weight;  ///< [B] weight of a row's loss; 0 for rows of other tasks and without target
   std::vector<float> answer_weight;  ///< [B] spans: weight of the answerability's loss
   std::vector<float> word_weight;    ///< [W] tagging
   std::vector<float> labels;         ///< [B, C] multi-label
@@ -16,9 +17,9 @@ struct TaskArrays {
 
 /// The batch on the host. Rows without tokens have no loss.
 struct PackedFinetuning : PackedRows {
-  std::vector<int32_t> task;       ///< [B]
-  std::vector<int64_t> task_rows;  ///< [tasks]
-  int64_t words = 0;               ///< W
+  std::vector<int32_t> task;          ///< [B]
+  std::vector<int64_t> task_rows;     ///< [tasks]
+  int64_t words = 0;                  ///< W
   std::vector<int32_t> word_offsets;  ///< [B + 1]
   std::vector<int32_t> cls_token;     ///< [B] place of [CLS] in the stream, −1 for rows without tokens
   std::vector<int32_t> start_token;   ///< [B] place of the answer's first token, −1 where a row has none
@@ -33,9 +34,10 @@ struct PackedFinetuning : PackedRows {
   bool of_task(int32_t row, int32_t number) const { return task[static_cast<size_t>(row)] == number; }
 };
 
-/// Checks everything (ERR_ELECTRA_BATCH names row and value; a second line, what to do) and packs. `needs_targets`: every
-/// row of a task must have them.
-PackedFinetuning pack_finetuning(const FinetuningBatch& batch, const FinetuningConfig& config, bool needs_targets);
+/// Checks everything (ERR_ELECTRA_BATCH names row and value; a second line, what to do) and packs.
+/// `needs_targets`: every row of a task must have them.
+PackedFinetuning pack_finetuning(const FinetuningBatch& batch, const FinetuningConfig& config,
+                                 bool needs_targets);
 
 /// What one task adds to a batch, on the device.
 struct DeviceTask {

@@ -81,7 +81,8 @@ Rows upload_finetuning(Operators& operators, const PackedFinetuning& packed, con
   std::vector<float> floats(static_cast<size_t>(device.floats_size), 0.0f);
   const auto place = [&](const float* where, const std::vector<float>& values) {
     if (where != nullptr && !values.empty())
-      std::memcpy(&floats[static_cast<size_t>(where - device.floats)], values.data(), values.size() * sizeof(float));
+      std::memcpy(&floats[static_cast<size_t>(where - device.floats)], values.data(),
+                  values.size() * sizeof(float));
   };
   place(device.values, packed.values);
   place(device.impossible, packed.impossible);

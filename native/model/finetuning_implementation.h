@@ -28,12 +28,13 @@ struct FinetuningModel::Implementation final : FinetuningPlaces, BatchPlanner {
 
   /// `update`: what ends the step, with room for its result; null: nothing.
   FinetuningResult run(const FinetuningBatch& batch, const FinetuningStepOptions& options, Outputs* outputs,
-                       bool training, const OptimizerOptions* update = nullptr, OptimizerResult* updated = nullptr);
+                       bool training, const OptimizerOptions* update = nullptr,
+                       OptimizerResult* updated = nullptr);
   /// What two steps must agree in to be the same calls with the same arguments.
   uint64_t step_key(const Rows& rows, const PackedFinetuning& packed, const FinetuningStepOptions& options,
                     bool training, const OptimizerOptions* update) const;
-  /// Whether a head has anything to do: heads that read [CLS] alone always run in training, because they cost less than a
-  /// recorded step of its own for every mixture of tasks.
+  /// Whether a head has anything to do: heads that read [CLS] alone always run in training, because they cost
+  /// less than a recorded step of its own for every mixture of tasks.
   bool takes_part(int number, const PackedFinetuning& packed, bool training) const;
   void compute(const StepContext& context, const PackedFinetuning& packed, bool accumulate);
   void collect(const StepContext& context, const PackedFinetuning& packed);

@@ -10,12 +10,14 @@ namespace {
 void check_task(const TaskConfig& task, int32_t max_seq_length) {
   const char* name = task.name.c_str();
   if (task.name.empty() || task.name.find_first_of("/\n") != std::string::npos)
-    throw EngineError("ERR_ELECTRA_CONFIG", "the task name \"%s\" is empty or has a slash or a line end in it", name);
+    throw EngineError("ERR_ELECTRA_CONFIG",
+                      "the task name \"%s\" is empty or has a slash or a line end in it", name);
   if (task.classes < 1)
-    throw EngineError("ERR_ELECTRA_CONFIG", "the task %s has %d classes; it needs at least one", name, task.classes);
+    throw EngineError("ERR_ELECTRA_CONFIG", "the task %s has %d classes; it needs at least one", name,
+                      task.classes);
   if (task.kind == TaskHeadKind::kSpan && (task.beam_size < 1 || task.beam_size > max_seq_length))
-    throw EngineError("ERR_ELECTRA_CONFIG", "the task %s has beam_size %d, outside 1 … max_seq_length %d\n%s", name,
-                      task.beam_size, max_seq_length, "Lower beam_size or raise max_seq_length.");
+    throw EngineError("ERR_ELECTRA_CONFIG", "the task %s has beam_size %d, outside 1 … max_seq_length %d\n%s",
+                      name, task.beam_size, max_seq_length, "Lower beam_size or raise max_seq_length.");
 }
 
 FinetuningConfig checked(const FinetuningConfig& config) {
@@ -23,7 +25,8 @@ FinetuningConfig checked(const FinetuningConfig& config) {
     throw EngineError("ERR_ELECTRA_CONFIG", "max_seq_length %d is outside 1 … max_position_embeddings %d\n%s",
                       config.max_seq_length, config.encoder.max_position_embeddings,
                       "Cut the rows: the encoder has no embeddings for later positions.");
-  if (config.tasks.empty()) throw EngineError("ERR_ELECTRA_CONFIG", "a fine-tuning model needs at least one task");
+  if (config.tasks.empty())
+    throw EngineError("ERR_ELECTRA_CONFIG", "a fine-tuning model needs at least one task");
   if (config.tasks.size() >= kSitesPerNetwork)
     throw EngineError("ERR_ELECTRA_CONFIG", "%zu tasks are more than a model can have", config.tasks.size());
   std::set<std::string> names;
@@ -53,12 +56,13 @@ ModelMemory FinetuningModel::memory() const {
   return memory;
 }
 
-FinetuningResult FinetuningModel::forward_backward(const FinetuningBatch& batch, const FinetuningStepOptions& options,
-                                                   Outputs* outputs) {
+FinetuningResult FinetuningModel::forward_backward(const FinetuningBatch& batch,
+                                                   const FinetuningStepOptions& options, Outputs* outputs) {
   return implementation_->run(batch, options, outputs, true);
 }
 
-FinetuningResult FinetuningModel::train_step(const FinetuningBatch& batch, const FinetuningStepOptions& options,
+FinetuningResult FinetuningModel::train_step(const FinetuningBatch& batch,
+                                             const FinetuningStepOptions& options,
                                              const OptimizerOptions& update, OptimizerResult* updated,
                                              Outputs* outputs) {
   return implementation_->run(batch, options, outputs, true, &update, updated);
@@ -81,8 +85,8 @@ OptimizerResult FinetuningModel::optimizer_step(const OptimizerOptions& options)
   return self.optimizer->fetch(self.device.scalars);
 }
 
-FinetuningModel::Implementation::Implementation(Operators& ops, const FinetuningConfig& configuration, uint64_t seed,
-                                                int32_t reserve_rows)
+FinetuningModel::Implementation::Implementation(Operators& ops, const FinetuningConfig& configuration,
+                                                uint64_t seed, int32_t reserve_rows)
     : operators(ops), config(checked(configuration)), room(ops, *this, config.max_seq_length) {
   ParameterTable table;
   encoder = std::make_unique<Transformer>(table, "electra", "electra", config.encoder, AttentionMask::kFull);

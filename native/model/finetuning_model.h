@@ -1,6 +1,6 @@
 #pragma once
-// Fine-tuning: an encoder (scope `electra`) and the heads of one or several tasks (`task_specific/<task>/…`) that learn
-// together. The loss is the sum over the rows, as in the reference.
+// Fine-tuning: an encoder (scope `electra`) and the heads of one or several tasks (`task_specific/<task>/…`)
+// that learn together. The loss is the sum over the rows, as in the reference.
 
 #include <atomic>
 #include <memory>
@@ -17,8 +17,8 @@ namespace electra {
 
 /// Rows of one or several tasks. Arrays cover all rows, whatever their task; a null target is none.
 struct FinetuningBatch : HostBatch {
-  const int32_t* task_ids = nullptr;  ///< [B] task of each row, the number of tasks: padding; null: all 0
-  const int32_t* word_offsets = nullptr;    ///< [B + 1] words of each row, or null: there are none
+  const int32_t* task_ids = nullptr;      ///< [B] task of each row, the number of tasks: padding; null: all 0
+  const int32_t* word_offsets = nullptr;  ///< [B + 1] words of each row, or null: there are none
   const int32_t* word_positions = nullptr;  ///< [W] position in the row of each word's first piece
   const int32_t* classes = nullptr;         ///< [B] of classification tasks
   const float* labels = nullptr;  ///< [B, M] 0 or 1, of multi-label tasks; M is the largest C among them
@@ -43,11 +43,12 @@ struct FinetuningResult {
   int64_t tokens = 0;               ///< real tokens of the batch
 };
 
-/// Named results, zero where a row has another task; K candidates a beam, −1 and −infinity where a row has fewer tokens.
+/// Named results, zero where a row has another task; K candidates a beam, −1 and −infinity where a row has
+/// fewer tokens.
 ///
 ///   loss [B]
-///   <task>/logits [B, C], [W, C] for tagging        <task>/predictions [B] of regression, [W] int32 of tagging
-///   <task>/start_logits, <task>/end_logits [B, L]   <task>/answerable_logit [B]
+///   <task>/logits [B, C], [W, C] for tagging        <task>/predictions [B] of regression, [W] int32 of
+///   tagging <task>/start_logits, <task>/end_logits [B, L]   <task>/answerable_logit [B]
 ///   <task>/start_top_log_probs, <task>/start_top_index [B, K]
 ///   <task>/end_top_log_probs, <task>/end_top_index [B, K, K]
 ///   hidden/electra/embedding_output, hidden/electra/sequence_output, hidden/electra/layer_<i> [B, L, h]
@@ -55,7 +56,8 @@ class FinetuningModel {
  public:
   using Config = FinetuningConfig;
   /// As PretrainingModel's.
-  FinetuningModel(Operators& operators, const FinetuningConfig& config, uint64_t seed, int32_t reserve_rows = 0);
+  FinetuningModel(Operators& operators, const FinetuningConfig& config, uint64_t seed,
+                  int32_t reserve_rows = 0);
   ~FinetuningModel();
 
   const FinetuningConfig& config() const;

@@ -5,7 +5,8 @@
 
 namespace electra {
 
-bool FinetuningModel::Implementation::takes_part(int number, const PackedFinetuning& packed, bool training) const {
+bool FinetuningModel::Implementation::takes_part(int number, const PackedFinetuning& packed,
+                                                 bool training) const {
   const bool has_rows = packed.task_rows[static_cast<size_t>(number)] > 0;
   return has_rows || (training && !task_heads[static_cast<size_t>(number)]->reads_tokens());
 }
@@ -29,7 +30,8 @@ HeadStep FinetuningModel::Implementation::head_step(const StepContext& c, const 
   return HeadStep{c, packed, device, number, activations.sequence_output(), activations.d_hidden};
 }
 
-void FinetuningModel::Implementation::compute(const StepContext& c, const PackedFinetuning& packed, bool accumulate) {
+void FinetuningModel::Implementation::compute(const StepContext& c, const PackedFinetuning& packed,
+                                              bool accumulate) {
   operators.zero(device.task_loss, task_heads.size() * sizeof(double));
   if (c.training && !accumulate) parameters->zero_gradients();
   encoder->forward(c, device.ids, Network::kDiscriminator, activations);

@@ -8,7 +8,8 @@ JointEnd::JointEnd(ParameterTable& table, const std::string& scope, int64_t hidd
       token_part_(input_rows(hidden_, hidden_size, hidden_size)),
       end_(add_dense(table, scope + "/dense_1", kSpanHiddenSize, 1)) {}
 
-void JointEnd::plan(Arena& arena, int64_t rows, int64_t tokens, int32_t beams, bool training, Places& p) const {
+void JointEnd::plan(Arena& arena, int64_t rows, int64_t tokens, int32_t beams, bool training,
+                    Places& p) const {
   p.start_states = arena.tensor(rows, start_part_.in);
   p.from_start = arena.tensor(rows, kSpanHiddenSize);
   p.from_tokens = arena.tensor(tokens, kSpanHiddenSize);
@@ -30,7 +31,8 @@ void JointEnd::read_tokens(const HeadStep& step, Places& p) const {
   electra::forward(step.context, step.context.rows.tokens, token_part_, step.hidden, p.from_tokens);
 }
 
-void JointEnd::score(const HeadStep& step, const Places& p, const Tensor& from_start, const Tensor& scores) const {
+void JointEnd::score(const HeadStep& step, const Places& p, const Tensor& from_start,
+                     const Tensor& scores) const {
   const StepContext& c = step.context;
   BroadcastRows broadcast;
   broadcast.rows = c.rows;

@@ -8,18 +8,18 @@ namespace electra {
 /// Width of the hidden layers of span heads, whatever the model's size (qa_tasks.py of the reference).
 constexpr int64_t kSpanHiddenSize = 512;
 
-/// end score of token t = dense(gelu([h_start ; h_t] · W + b)). The kernel is split by rows, [h_start ; h_t] · W =
-/// h_start · W₁ + h_t · W₂, so that each token is multiplied once, however many starts are tried.
+/// end score of token t = dense(gelu([h_start ; h_t] · W + b)). The kernel is split by rows, [h_start ; h_t]
+/// · W = h_start · W₁ + h_t · W₂, so that each token is multiplied once, however many starts are tried.
 class JointEnd {
  public:
   struct Places {
-    Tensor start_states;   ///< [B, h]
-    Tensor from_start;     ///< [B, 512] h_start · W₁
-    Tensor from_tokens;    ///< [T, 512] h_t · W₂ + b
-    Tensor activated;      ///< [T, 512] gelu of the sum; in training the same place
-    Tensor aux;            ///< [T, 512]
-    Tensor d_activated;    ///< [T, 512]
-    Tensor d_from_start;   ///< [B, 512]
+    Tensor start_states;    ///< [B, h]
+    Tensor from_start;      ///< [B, 512] h_start · W₁
+    Tensor from_tokens;     ///< [T, 512] h_t · W₂ + b
+    Tensor activated;       ///< [T, 512] gelu of the sum; in training the same place
+    Tensor aux;             ///< [T, 512]
+    Tensor d_activated;     ///< [T, 512]
+    Tensor d_from_start;    ///< [B, 512]
     Tensor d_start_states;  ///< [B, h]
     // Beams, in inference.
     int32_t* beam_token = nullptr;  ///< [K, B]
@@ -45,7 +45,8 @@ class JointEnd {
   void score_beam(const HeadStep& step, Places& places, int32_t k, const Tensor& scores) const;
 
  private:
-  void score(const HeadStep& step, const Places& places, const Tensor& from_start, const Tensor& scores) const;
+  void score(const HeadStep& step, const Places& places, const Tensor& from_start,
+             const Tensor& scores) const;
 
   Linear hidden_, start_part_, token_part_, end_;
 };

@@ -11,7 +11,7 @@ struct Linear {
   int kernel = -1;  ///< index of the variable [in, out]
   int bias = -1;    ///< index of the variable [out]
   int64_t in = 0;
-  int64_t out = 0;  ///< 3 h for query, key and value together
+  int64_t out = 0;        ///< 3 h for query, key and value together
   int64_t first_row = 0;  ///< of the kernel: another layer may read the rows before (input_rows)
 };
 
@@ -21,8 +21,8 @@ Linear add_linear(ParameterTable& table, const std::string& scope, int64_t in, i
 /// Registers query, key and value under `scope` as one layer.
 Linear add_query_key_value(ParameterTable& table, const std::string& scope, int64_t hidden, float range);
 
-/// The part of a layer that reads `count` of its inputs from `first`: [a ; b] · W = a · W₁ + b · W₂. The bias stays with
-/// the whole.
+/// The part of a layer that reads `count` of its inputs from `first`: [a ; b] · W = a · W₁ + b · W₂. The bias
+/// stays with the whole.
 Linear input_rows(const Linear& linear, int64_t first, int64_t count);
 
 Weight weight_of(const Parameters& parameters, const Linear& linear);

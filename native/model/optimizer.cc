@@ -11,8 +11,8 @@ Optimizer::Optimizer(Operators& operators, Parameters& parameters)
     : operators_(operators),
       parameters_(parameters),
       partial_count_((parameters.table().size() + kPartialElements - 1) / kPartialElements),
-      partials_(static_cast<double*>(operators.allocate(
-          static_cast<size_t>(partial_count_) * sizeof(double), "partial sums of the gradient norm"))) {}
+      partials_(static_cast<double*>(operators.allocate(static_cast<size_t>(partial_count_) * sizeof(double),
+                                                        "partial sums of the gradient norm"))) {}
 
 Optimizer::~Optimizer() { operators_.release(partials_); }
 

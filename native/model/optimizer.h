@@ -1,5 +1,6 @@
 #pragma once
-// The update that ends a step: norm of the gradient, clipping, Adam (model/parameters.h holds what it works on).
+// The update that ends a step: norm of the gradient, clipping, Adam (model/parameters.h holds what it works
+// on).
 
 #include <string>
 

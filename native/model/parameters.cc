@@ -144,7 +144,9 @@ size_t ParameterTable::block_at(int64_t offset) const {
   return static_cast<size_t>(after - blocks_.begin()) - 1;
 }
 
-const std::string& ParameterTable::name_at(int64_t offset) const { return at(blocks_[block_at(offset)].first).name; }
+const std::string& ParameterTable::name_at(int64_t offset) const {
+  return at(blocks_[block_at(offset)].first).name;
+}
 
 Parameters::Parameters(Operators& operators, ParameterTable table, float weight_decay_rate)
     : operators_(operators), table_(std::move(table)) {
@@ -246,7 +248,8 @@ Weight Parameters::weight(int index, int64_t columns) const {
 void Parameters::set_learning_rate_scales(const std::vector<float>& scales) {
   const std::vector<Parameter>& all = table_.all();
   if (scales.size() != all.size())
-    throw EngineError("ERR_ELECTRA_ARGUMENT", "%zu learning-rate factors for %zu variables", scales.size(), all.size());
+    throw EngineError("ERR_ELECTRA_ARGUMENT", "%zu learning-rate factors for %zu variables", scales.size(),
+                      all.size());
   std::vector<Segment> segments = host_segments_;
   std::vector<int> owner(segments.size(), -1);
   for (size_t i = 0; i < all.size(); ++i) {
@@ -257,8 +260,8 @@ void Parameters::set_learning_rate_scales(const std::vector<float>& scales) {
     } else if (segments[block].learning_rate_scale != scales[i]) {
       throw EngineError("ERR_ELECTRA_ARGUMENT",
                         "the learning-rate factor of %s is %g and that of %s %g, but they are updated as one",
-                        table_.at(owner[block]).name.c_str(), segments[block].learning_rate_scale, all[i].name.c_str(),
-                        scales[i]);
+                        table_.at(owner[block]).name.c_str(), segments[block].learning_rate_scale,
+                        all[i].name.c_str(), scales[i]);
     }
   }
   host_segments_ = segments;

@@ -92,8 +92,8 @@ class Parameters {
   const Segment* device_segments() const { return segments_; }
   int32_t segment_count() const { return segment_count_; }
   const std::vector<Segment>& host_segments() const { return host_segments_; }
-  /// Factors of the learning rate, one for each variable in the table's order. Query, key and value of a layer lie in one
-  /// block and must have one and the same (ERR_ELECTRA_ARGUMENT).
+  /// Factors of the learning rate, one for each variable in the table's order. Query, key and value of a
+  /// layer lie in one block and must have one and the same (ERR_ELECTRA_ARGUMENT).
   void set_learning_rate_scales(const std::vector<float>& scales);
   void zero_gradients();
   /// Brings the device's compute form up to date; call after values were written. Adam does it by itself.

@@ -8,7 +8,8 @@
 namespace electra {
 
 bool SpanHead::wants_ends_of_beams(const StepContext& c) const {
-  return !c.training && (c.wants(task_.name + "/end_top_log_probs") || c.wants(task_.name + "/end_top_index"));
+  return !c.training &&
+         (c.wants(task_.name + "/end_top_log_probs") || c.wants(task_.name + "/end_top_index"));
 }
 
 void SpanHead::rank(const HeadStep& step, const Places& p, const Tensor& scores) const {

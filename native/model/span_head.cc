@@ -98,9 +98,10 @@ void SpanHead::collect(const HeadStep& step, HeadPlaces& places, std::vector<flo
     collect_scores(step, task_.name + "/start_logits", p.start_scores);
   if (step.context.wants(task_.name + "/end_logits")) {
     if (step.has_rows() && !has_ends(step))
-      throw EngineError("ERR_ELECTRA_BATCH", "%s/end_logits are those of the gold start, and the batch has none\n%s",
-                        task_.name.c_str(),
-                        "Give targets.starts and targets.ends, or ask for end_top_log_probs and end_top_index.");
+      throw EngineError(
+          "ERR_ELECTRA_BATCH", "%s/end_logits are those of the gold start, and the batch has none\n%s",
+          task_.name.c_str(),
+          "Give targets.starts and targets.ends, or ask for end_top_log_probs and end_top_index.");
     collect_scores(step, task_.name + "/end_logits", p.end_scores);
   }
   if (step.context.wants(task_.name + "/answerable_logit")) collect_answerable(step, p);
@@ -119,8 +120,9 @@ void SpanHead::collect_scores(const HeadStep& step, const std::string& name, con
     for (int32_t i = 0; i < c.length; ++i) {
       float& value = values[row + static_cast<size_t>(i)];
       const bool real = ours && i < packed.valid[static_cast<size_t>(b)];
-      value = real ? value + packed.answer_addend[static_cast<size_t>(packed.offsets[static_cast<size_t>(b)] + i)]
-                   : 0.0f;
+      value =
+          real ? value + packed.answer_addend[static_cast<size_t>(packed.offsets[static_cast<size_t>(b)] + i)]
+               : 0.0f;
     }
   }
 }

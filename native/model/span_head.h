@@ -8,8 +8,8 @@
 
 namespace electra {
 
-/// Scores of each token as start and end, a softmax over each row, 1000 lower where no answer may lie; loss of a row =
-/// (start + end) / 2 + answerable_weight · answerability. No dropout, as in the reference.
+/// Scores of each token as start and end, a softmax over each row, 1000 lower where no answer may lie; loss
+/// of a row = (start + end) / 2 + answerable_weight · answerability. No dropout, as in the reference.
 class SpanHead final : public TaskHead {
  public:
   SpanHead(ParameterTable& table, const TaskConfig& task, int32_t hidden_size);
@@ -38,14 +38,14 @@ class SpanHead final : public TaskHead {
 
   TaskConfig task_;
   int64_t hidden_size_;
-  Linear start_, end_;             ///< end_ without joint prediction
+  Linear start_, end_;  ///< end_ without joint prediction
   std::optional<JointEnd> joint_;
   std::optional<Answerability> answerability_;
 };
 
 struct SpanHead::Places final : HeadPlaces {
-  Tensor start_scores, d_start_scores;  ///< [T, 1] f32
-  Tensor end_scores, d_end_scores;      ///< [T, 1] f32
+  Tensor start_scores, d_start_scores;               ///< [T, 1] f32
+  Tensor end_scores, d_end_scores;                   ///< [T, 1] f32
   float *start_loss = nullptr, *end_loss = nullptr;  ///< [B]
   JointEnd::Places joint;
   Answerability::Places answerability;

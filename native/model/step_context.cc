@@ -30,9 +30,9 @@ void StepContext::collect_tokens(const std::string& name, const Tensor& tensor) 
   array.f32.assign(static_cast<size_t>(int64_t{rows.batch} * length * tensor.cols), 0.0f);
   for (int32_t b = 0; b < rows.batch; ++b)
     for (int32_t t = host_offsets[b]; t < host_offsets[b + 1]; ++t)
-      std::memcpy(
-          &array.f32[static_cast<size_t>((int64_t{b} * length + t - host_offsets[b]) * tensor.cols)],
-          &packed[static_cast<size_t>(t * tensor.stride)], static_cast<size_t>(tensor.cols) * sizeof(float));
+      std::memcpy(&array.f32[static_cast<size_t>((int64_t{b} * length + t - host_offsets[b]) * tensor.cols)],
+                  &packed[static_cast<size_t>(t * tensor.stride)],
+                  static_cast<size_t>(tensor.cols) * sizeof(float));
   outputs->arrays[name] = std::move(array);
 }
 

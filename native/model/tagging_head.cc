@@ -5,18 +5,19 @@
 namespace electra {
 
 struct TaggingHead::Places final : HeadPlaces {
-  Tensor words;       ///< [W, h]
-  Tensor logits;      ///< [W, C] f32
-  Tensor d_logits;    ///< [W, C] f32
-  Tensor d_words;     ///< [W, h]
-  float* loss;        ///< [W]
+  Tensor words;     ///< [W, h]
+  Tensor logits;    ///< [W, C] f32
+  Tensor d_logits;  ///< [W, C] f32
+  Tensor d_words;   ///< [W, h]
+  float* loss;      ///< [W]
 };
 
 TaggingHead::TaggingHead(ParameterTable& table, const TaskConfig& task, int32_t hidden_size)
     : name_(task.name),
       dense_(add_dense(table, "task_specific/" + task.name + "/dense", hidden_size, task.classes)) {}
 
-std::unique_ptr<HeadPlaces> TaggingHead::plan(Arena& arena, int32_t rows, int32_t pitch, bool training) const {
+std::unique_ptr<HeadPlaces> TaggingHead::plan(Arena& arena, int32_t rows, int32_t pitch,
+                                              bool training) const {
   const int64_t words = int64_t{rows} * pitch;
   auto p = std::make_unique<Places>();
   p->words = arena.tensor(words, dense_.in);
@@ -88,13 +89,13 @@ void TaggingHead::collect(const HeadStep& step, HeadPlaces& places, std::vector<
     if (c.wants(predictions_name)) c.outputs->arrays[predictions_name] = std::move(predictions);
   }
   if (row_loss == nullptr) return;
-  const std::vector<float> loss = download_floats(
-      c.operators, Tensor{p.loss, packed.words, 1, 1, DType::kFloat32}, packed.words);
+  const std::vector<float> loss =
+      download_floats(c.operators, Tensor{p.loss, packed.words, 1, 1, DType::kFloat32}, packed.words);
   for (int32_t b = 0; b < packed.rows; ++b) {
     if (!packed.of_task(b, step.number)) continue;
     double sum = 0;
-    for (int32_t w = packed.word_offsets[static_cast<size_t>(b)]; w < packed.word_offsets[static_cast<size_t>(b) + 1];
-         ++w)
+    for (int32_t w = packed.word_offsets[static_cast<size_t>(b)];
+         w < packed.word_offsets[static_cast<size_t>(b) + 1]; ++w)
       sum += loss[static_cast<size_t>(w)];
     (*row_loss)[static_cast<size_t>(b)] = static_cast<float>(sum);
   }

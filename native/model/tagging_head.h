@@ -13,7 +13,9 @@ class TaggingHead final : public TaskHead {
   std::unique_ptr<HeadPlaces> plan(Arena& arena, int32_t rows, int32_t pitch, bool training) const override;
   void run(const HeadStep& step, HeadPlaces& places) const override;
   void collect(const HeadStep& step, HeadPlaces& places, std::vector<float>* row_loss) const override;
-  std::vector<std::string> output_names() const override { return {name_ + "/logits", name_ + "/predictions"}; }
+  std::vector<std::string> output_names() const override {
+    return {name_ + "/logits", name_ + "/predictions"};
+  }
   bool reads_tokens() const override { return true; }
   int32_t max_width() const override { return static_cast<int32_t>(std::max(dense_.in, dense_.out)); }
 

@@ -1,6 +1,6 @@
 #pragma once
-// What the heads of fine-tuning have in common. A head owns its variables and knows nothing of other tasks: rows of
-// those have weight 0.
+// What the heads of fine-tuning have in common. A head owns its variables and knows nothing of other tasks:
+// rows of those have weight 0.
 
 #include <memory>
 #include <string>
@@ -39,11 +39,13 @@ class TaskHead {
   virtual ~TaskHead() = default;
 
   /// Hands out places for batches of up to `rows` rows of `pitch` tokens.
-  virtual std::unique_ptr<HeadPlaces> plan(Arena& arena, int32_t rows, int32_t pitch, bool training) const = 0;
-  /// From hidden states to losses, and back in training: gradients of the head's variables and of the hidden states.
+  virtual std::unique_ptr<HeadPlaces> plan(Arena& arena, int32_t rows, int32_t pitch,
+                                           bool training) const = 0;
+  /// From hidden states to losses, and back in training: gradients of the head's variables and of the hidden
+  /// states.
   virtual void run(const HeadStep& step, HeadPlaces& places) const = 0;
-  /// The named results that are wanted, and, where `row_loss` is given, the loss of each of the task's rows. Where the
-  /// batch has no row of the task the head may not have run: all results are zero then.
+  /// The named results that are wanted, and, where `row_loss` is given, the loss of each of the task's rows.
+  /// Where the batch has no row of the task the head may not have run: all results are zero then.
   virtual void collect(const HeadStep& step, HeadPlaces& places, std::vector<float>* row_loss) const = 0;
   /// Names that collect() knows.
   virtual std::vector<std::string> output_names() const = 0;

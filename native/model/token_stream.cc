@@ -10,8 +10,7 @@ void pack_rows(const HostBatch& batch, const RowLimits& limits, PackedRows& pack
     throw EngineError("ERR_ELECTRA_BATCH",
                       "a batch needs at least one row and one token; it has %d rows of length %d", batch.rows,
                       batch.length);
-  if (batch.length > limits.max_seq_length ||
-      (limits.keep_padding && batch.length != limits.max_seq_length))
+  if (batch.length > limits.max_seq_length || (limits.keep_padding && batch.length != limits.max_seq_length))
     throw EngineError("ERR_ELECTRA_BATCH", "rows of length %d do not fit max_seq_length %d%s", batch.length,
                       limits.max_seq_length,
                       limits.keep_padding ? " (row mode keep wants exactly that length)" : "");

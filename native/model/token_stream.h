@@ -1,6 +1,6 @@
 #pragma once
-// From rows of records to the token stream: ids, lengths and offsets, made on the host and sent to the device in one
-// copy, with whatever else of a batch is integer.
+// From rows of records to the token stream: ids, lengths and offsets, made on the host and sent to the device
+// in one copy, with whatever else of a batch is integer.
 
 #include <vector>
 
@@ -39,7 +39,8 @@ struct PackedRows {
 /// Checks ids, lengths and shapes (ERR_ELECTRA_BATCH names row and value) and packs.
 void pack_rows(const HostBatch& batch, const RowLimits& limits, PackedRows& packed);
 
-/// The rows on the device. Capacities are functions of (rows, pitch); places are planned once per reservation.
+/// The rows on the device. Capacities are functions of (rows, pitch); places are planned once per
+/// reservation.
 struct DeviceRows {
   int64_t token_capacity = 0;
   // One block of int32, uploaded whole.
@@ -65,8 +66,8 @@ class BlockImage {
   std::vector<int32_t> values_;
 };
 
-/// The stream's Rows. Capacities follow the batch's own counts, rounded up so that few shapes occur: padding costs
-/// nothing.
+/// The stream's Rows. Capacities follow the batch's own counts, rounded up so that few shapes occur: padding
+/// costs nothing.
 Rows rows_of(const PackedRows& packed, const DeviceRows& device, bool keep_padding);
 /// The extent of the objective's items, in steps of 64.
 Extent item_extent(int64_t items, int64_t capacity, const DeviceRows& device);

@@ -4,22 +4,11 @@
 // philox.h and sites.h, which say which random word decides what. Slow on purpose.
 
 #include <cstdint>
-#include <map>
-#include <string>
 #include <vector>
 
-#include "../../../native/model/config.h"
+#include "model_test.h"
 
 namespace electra::test {
-
-using Matrix = std::vector<double>;
-using Variables = std::map<std::string, Matrix>;
-
-struct NaiveBatch {
-  int rows = 0;
-  int length = 0;
-  std::vector<int32_t> ids, segments, lengths;
-};
 
 /// The random choices of a step. Positions and replacement are drawn here; samples are given by the caller.
 struct NaiveCorruption {
