@@ -1,5 +1,7 @@
 import { ElectraError } from "../errors.js";
 import type { FinetuningHparams } from "../hparams/finetuning-hparams.js";
+import { type FinetuningHparamName, finetuningSchema } from "../hparams/finetuning-schema.js";
+import { savedTaskSchema } from "./heads/head-schema.js";
 import type { TaskHead } from "./task.js";
 
 /** A task that a fine-tuned model knows. */
@@ -31,13 +33,18 @@ export function formatFinetunedFile({
   return `${JSON.stringify({ format: 1, tasks, hparams, trial, results }, null, 2)}\n`;
 }
 
-const HEAD_KINDS: readonly string[] = [
-  "classification",
-  "multi-label",
-  "regression",
-  "tagging",
-  "span",
-] satisfies TaskHead["kind"][];
+/** Settings that a model is used with, besides its heads. */
+const USED = [
+  "max_seq_length",
+  "do_lower_case",
+  "max_query_length",
+  "doc_stride",
+  "n_best_size",
+  "max_answer_length",
+  "qa_na_threshold",
+  "tagging_follows_case",
+  "tagging_cuts_by_pieces",
+] as const satisfies readonly FinetuningHparamName[];
 
 /** @throws ElectraError `ERR_ELECTRA_FINETUNED_FILE` with the path and what is wrong */
 export function parseFinetunedFile(text: string, path: string): FinetunedFile {
@@ -53,18 +60,22 @@ export function parseFinetunedFile(text: string, path: string): FinetunedFile {
   }
   const { tasks, hparams, trial, results = null } = document;
   if (!Array.isArray(tasks) || tasks.length === 0) throw broken(path, "names no tasks");
-  for (const task of tasks as readonly Partial<FinetunedTask>[]) {
-    const { name, head } = task;
-    if (typeof name !== "string" || !HEAD_KINDS.includes(head?.kind ?? "")) {
-      throw broken(path, `has a task that is none: ${JSON.stringify(task).slice(0, 120)}`);
-    }
-    const { labels } = head as { labels?: unknown };
-    const needsLabels = head?.kind !== "regression" && head?.kind !== "span";
-    if (needsLabels && !(Array.isArray(labels) && labels.every((label) => typeof label === "string"))) {
-      throw broken(path, `has no labels for the task ${name}`);
-    }
+  for (const task of tasks as readonly unknown[]) {
+    const { error } = savedTaskSchema.safeParse(task);
+    if (error === undefined) continue;
+    const [issue] = error.issues;
+    const shown = JSON.stringify(task).slice(0, 120);
+    throw broken(path, `has a task that is none (${issue!.path.join(".")}: ${issue!.message}): ${shown}`);
   }
+  const twice = tasks.find(({ name }, i) => tasks.findIndex((other) => other.name === name) !== i);
+  if (twice !== undefined) throw broken(path, `has the task ${twice.name} twice`);
   if (typeof hparams !== "object" || hparams === null) throw broken(path, "has no hparams");
+  for (const name of USED) {
+    const value = hparams[name];
+    // The schema would take a missing one for its default.
+    if (value !== undefined && finetuningSchema.shape[name].safeParse(value).success) continue;
+    throw broken(path, `has the hparam ${name} as ${JSON.stringify(value)}`);
+  }
   if (!Number.isSafeInteger(trial)) throw broken(path, `has the trial ${JSON.stringify(trial)}`);
   return { format: 1, tasks, hparams, trial: trial!, results };
 }

@@ -104,7 +104,28 @@ describe("finetuning.json", () => {
     ],
     [
       JSON.stringify({ ...good, tasks: [{ name: "a", head: { kind: "tagging" } }] }),
-      /no labels for the task a/,
+      /a task that is none \(head\.labels: .*tagging/,
+    ],
+    [
+      JSON.stringify({
+        ...good,
+        tasks: [{ name: "a", head: { kind: "classification", labels: ["x", "x"] } }],
+      }),
+      /a label is there twice/,
+    ],
+    [
+      JSON.stringify({ ...good, tasks: [{ name: "a", head: { kind: "regression", minimum: "0" } }] }),
+      /head\.minimum/,
+    ],
+    [
+      JSON.stringify({ ...good, tasks: [{ name: "a", head: { kind: "span", jointPrediction: true } }] }),
+      /head\.answerableClassifier/,
+    ],
+    [JSON.stringify({ ...good, tasks: [...file.tasks, ...file.tasks] }), /has the task mrpc twice/],
+    [JSON.stringify({ ...good, hparams: { ...file.hparams, doc_stride: 0 } }), /the hparam doc_stride as 0/],
+    [
+      JSON.stringify({ ...good, hparams: { ...file.hparams, max_seq_length: undefined } }),
+      /the hparam max_seq_length as undefined/,
     ],
     [JSON.stringify({ ...good, hparams: null }), /no hparams/],
     [JSON.stringify({ ...good, trial: "x" }), /the trial "x"/],
