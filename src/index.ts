@@ -102,6 +102,7 @@ export {
   type ExportResult,
   exportModel,
 } from "./interop/export-model.js";
+export { type ExportOnnxOptions, exportOnnx, type OnnxExport } from "./interop/onnx/export-onnx.js";
 export { evaluateMrqa, evaluateSquadV1 } from "./metrics/answer-evaluation.js";
 export { bootstrapAuc } from "./metrics/bootstrap-auc.js";
 export type { MetricValues } from "./metrics/metric-values.js";

@@ -72,7 +72,7 @@ export const registeredCommands: readonly RegisteredCommand[] = [
   },
   {
     name: "export",
-    summary: "write a model for Hugging Face or TensorFlow, and compare",
+    summary: "write a model for Hugging Face, TensorFlow or ONNX, and compare",
     group: "Using a model:",
     load: () => import("./commands/export.js"),
   },
