@@ -72,16 +72,21 @@ function tableRows(text: string, options: TableOptions): ReadRow[] {
 /** A row as it was found; with a `fault` it cannot be used. */
 export interface ReadRow extends TableRow {
   readonly fault?: string;
+  /** The column's value, or undefined if the row has no such column. */
+  find(column: Column): unknown;
 }
 
 /** The row of a JSON object: its columns are the object's fields. */
 export function rowOfObject({ value, line, fault }: JsonLine, index: number): ReadRow {
+  const find = (column: Column) => (Object.hasOwn(value, column) ? value[column] : undefined);
   return {
     index,
     line,
     ...(fault === undefined ? {} : { fault }),
+    find,
     cell: (column) => {
-      if (Object.hasOwn(value, column)) return value[column];
+      const found = find(column);
+      if (found !== undefined) return found;
       throw new BadCell(
         `no field "${column}"`,
         `The object has ${Object.keys(value).join(", ") || "no fields"}.`,
@@ -96,15 +101,20 @@ export function rowOfCells(
   index: number,
   names: readonly string[],
 ): ReadRow {
+  const find = (column: Column) => {
+    const place = typeof column === "number" ? column : names.indexOf(column);
+    // A name that is not there must not be taken for the last column.
+    return typeof column === "string" && place < 0 ? undefined : cells.at(place);
+  };
   return {
     index,
     line,
     ...(fault === undefined ? {} : { fault }),
+    find,
     cell: (column) => {
-      const found = cells.at(typeof column === "number" ? column : names.indexOf(column));
-      const known = typeof column === "number" || names.includes(column);
-      if (known && found !== undefined) return found;
-      throw known
+      const found = find(column);
+      if (found !== undefined) return found;
+      throw typeof column === "number" || names.includes(column)
         ? new BadCell(
             `column ${typeof column === "number" ? column : `"${column}"`} is missing: the row has ${cells.length} ${cells.length === 1 ? "column" : "columns"}`,
             "Are the separators right? Columns are counted from 0.",

@@ -2,13 +2,7 @@ import { ElectraError } from "../../errors.js";
 import type { BadRows } from "../../finetuning/reading/bad-rows.js";
 import { mrqaQuestions } from "../../finetuning/reading/mrqa-file.js";
 import { squadQuestions } from "../../finetuning/reading/squad-file.js";
-import {
-  BadCell,
-  type Column,
-  type ReadRow,
-  type TableFormat,
-  textCell,
-} from "../../finetuning/reading/table-rows.js";
+import { BadCell, type ReadRow, type TableFormat, textCell } from "../../finetuning/reading/table-rows.js";
 import { columnsOf } from "../../finetuning/reading/tagged-sentences.js";
 import type { ClassifierInput } from "../classifier.js";
 import type { QuestionInput } from "../question-answerer.js";
@@ -135,7 +129,7 @@ async function* conllSentences(
 /** Cells of a row by what they mean. */
 interface Cells {
   required(name: InputColumn): unknown;
-  /** Undefined if nobody asked for the column and the row does not have it. */
+  /** Undefined if nobody asked for the column and the row does not have it, or if it is null. */
   optional(name: InputColumn): unknown;
 }
 
@@ -172,23 +166,14 @@ function cellsOf(row: ReadRow, columns: InputColumns | undefined, isText: boolea
       const column = columns[name];
       if (column === undefined) return undefined;
       // The second text of a line is there or not.
-      if (isText && column === TEXT_B_COLUMN) return presentCell(row, column);
+      if (isText && column === TEXT_B_COLUMN) return row.find(column);
       return row.cell(column);
     }
     const [first = name] = USUAL[name];
-    const found = USUAL[name].map((usual) => presentCell(row, usual)).find((value) => value !== undefined);
+    const found = USUAL[name].map((usual) => row.find(usual)).find((value) => value !== undefined);
     return found === undefined && needed ? row.cell(first) : found;
   };
-  return { required: (name) => find(name, true), optional: (name) => find(name, false) };
-}
-
-function presentCell(row: ReadRow, column: Column): unknown {
-  try {
-    return row.cell(column);
-  } catch (error) {
-    if (error instanceof BadCell) return undefined;
-    throw error;
-  }
+  return { required: (name) => find(name, true), optional: (name) => find(name, false) ?? undefined };
 }
 
 /** Where the usual columns are in a table; a table of one column needs no names. */

@@ -99,7 +99,10 @@ describe("texts", () => {
       { text: 'f "g" h', textPair: "i" },
     ]);
     expect(
-      await inputs({ name: "a.jsonl", text: '{"text": "a", "textPair": "b"}\n{"text": "c"}\n' }),
+      await inputs({
+        name: "a.jsonl",
+        text: '{"text": "a", "textPair": "b"}\n{"text": "c", "id": null, "text_b": null}\n',
+      }),
     ).toEqual([{ text: "a", textPair: "b" }, "c"]);
   });
 
