@@ -1,5 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import {
+  finetuningDependentDefaults,
+  finetuningHparamTable,
+} from "../../../src/hparams/finetuning-hparam-table.js";
+import { finetuningPresetValues } from "../../../src/hparams/finetuning-presets.js";
+import { finetuningHparamNames } from "../../../src/hparams/finetuning-schema.js";
 import { hparamInfo } from "../../../src/hparams/hparam-field.js";
 import { modelOverridesSchema } from "../../../src/hparams/model-overrides-schema.js";
 import { pretrainingHparamTable } from "../../../src/hparams/pretraining-hparam-table.js";
@@ -14,18 +20,27 @@ describe("docs/hparams.md", () => {
       hparamsDocument: (parts: object) => string;
     };
     const text = hparamsDocument({
-      table: pretrainingHparamTable(),
+      pretraining: { table: pretrainingHparamTable(), presetValues },
+      finetuning: {
+        table: finetuningHparamTable(),
+        dependentDefaults: finetuningDependentDefaults(),
+        presetValues: finetuningPresetValues,
+      },
       overrides: modelOverridesSchema,
       info: hparamInfo,
-      presetValues,
     });
     expect(readFileSync(new URL("docs/hparams.md", root), "utf8")).toBe(text);
   });
 
   it("names every hparam, with a meaning", () => {
     const lines = readFileSync(new URL("docs/hparams.md", root), "utf8").split("\n");
-    for (const name of pretrainingHparamNames) {
-      expect(lines.find((line) => line.startsWith(`| \`${name}\` |`))).toMatch(/\| \S.+ Must be \S.+\. \|$/);
+    const middle = lines.indexOf("## finetune");
+    const all = [
+      ...pretrainingHparamNames.map((name) => [name, lines.slice(0, middle)] as const),
+      ...finetuningHparamNames.map((name) => [name, lines.slice(middle)] as const),
+    ];
+    for (const [name, part] of all) {
+      expect(part.find((line) => line.startsWith(`| \`${name}\` |`))).toMatch(/\| \S.+ Must be \S.+\. \|$/);
     }
   });
 });
