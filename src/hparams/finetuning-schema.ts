@@ -21,7 +21,10 @@ export const taskName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]*$/);
  * the reference's configuration that depend on the task are templates here: `<task>`, `<split>` and `<trial>` are filled in.
  */
 export const finetuningSchema = z.strictObject({
-  debug: run.boolean(false, "Tiny model, few examples and epochs, to try things out."),
+  debug: run.boolean(
+    false,
+    "Few examples and epochs, and a tiny model where it begins with random weights, to try things out; trials begin anew.",
+  ),
   log_examples: run.boolean(false, "Print the first example of each data set."),
   num_trials: run.field(z.int(), {
     default: 1,
@@ -39,7 +42,11 @@ export const finetuningSchema = z.strictObject({
   write_test_outputs: run.boolean(false, "Predict the test splits after the evaluation."),
   n_writes_test: run.integer(5, 0, "Trials that write test predictions."),
 
-  model_size: model.choice(["small", "base", "large"], "small", "Size of the model."),
+  model_size: model.choice(
+    ["small", "base", "large"],
+    "small",
+    "Size of the model, on which other defaults depend. Default: that of the model that training begins with.",
+  ),
   model_hparam_overrides: model.field(modelOverridesSchema, {
     default: {},
     expects: 'an object such as {"num_hidden_layers": 6}',
@@ -50,8 +57,12 @@ export const finetuningSchema = z.strictObject({
     expects: "an integer of at least 1, or null",
     help: 'Width of the embeddings; null: the hidden size. Becomes 128 for "small".',
   }),
-  vocab_size: model.integer(30_522, 1, "Size of the vocabulary."),
-  do_lower_case: model.boolean(true, "Lower-case the text, which must fit the model."),
+  vocab_size: model.integer(
+    30_522,
+    1,
+    "Size of the vocabulary; that of the model or of its file, if it is not given.",
+  ),
+  do_lower_case: model.boolean(true, "Lower-case the text; as the model does, if it is not given."),
 
   learning_rate: optimizer.number(1e-4, "Peak learning rate; 5e-5 for large."),
   weight_decay_rate: optimizer.number(0.01, "Decoupled weight decay; biases and LayerNorm are exempt."),
@@ -69,15 +80,22 @@ export const finetuningSchema = z.strictObject({
     help: "Share of the steps in which the rate rises.",
   }),
   save_checkpoints_steps: optimizer.integer(1_000_000, 1, "Steps between checkpoints within a trial."),
-  use_tfrecords_if_existing: batches.boolean(true, "Use features of an earlier run with the same settings."),
+  use_tfrecords_if_existing: batches.boolean(
+    true,
+    "Use the features of an earlier run with the same data and settings; false: make them anew.",
+  ),
   max_seq_length: batches.integer(
     128,
     5,
     "Longest input in tokens; other values for single tasks, see below.",
   ),
   train_batch_size: batches.integer(32, 1, "Examples per training step."),
-  eval_batch_size: batches.integer(32, 1, "Examples per evaluation batch."),
-  predict_batch_size: batches.integer(32, 1, "Examples per prediction batch."),
+  eval_batch_size: batches.integer(
+    32,
+    1,
+    "Examples of full length per evaluation batch; of shorter ones there are more.",
+  ),
+  predict_batch_size: batches.integer(32, 1, "The same for the test splits."),
 
   double_unordered: pairs.boolean(true, "Train mrpc and sts on both orders of every pair."),
 

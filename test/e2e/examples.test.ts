@@ -1,7 +1,7 @@
 import { createWriteStream, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { pack } from "tar-stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -52,6 +52,46 @@ async function archiveEachText(texts: string, archives: string): Promise<void> {
   }
 }
 
+/** Data of the reference's tasks, a few rows of each kind. */
+function writeReferenceTasks(dataDir: string): void {
+  const rows = Array.from({ length: 12 }, (_, i) => i);
+  const mnli = ["contradiction", "entailment", "neutral"];
+  const mnliRow = (i: number) =>
+    ["-".repeat(8).split("").join("\t"), `kalo ${i}`, "mi ru", mnli[i % 3]].join("\t");
+  const squad = {
+    version: "v2.0",
+    data: [
+      {
+        paragraphs: rows.map((i) => ({
+          context: "kalo mi ne ru",
+          qas: [
+            {
+              id: `q${i}`,
+              question: "mi ?",
+              is_impossible: i % 4 === 0,
+              answers: i % 4 === 0 ? [] : [{ text: "ne", answer_start: 8 }],
+            },
+          ],
+        })),
+      },
+    ],
+  };
+  const texts: Readonly<Record<string, string>> = {
+    "cola/train.tsv": rows.map((i) => `s\t${i % 2}\t\tkalo mi ${i}\n`).join(""),
+    "mnli/train.tsv": `header\n${rows.map((i) => `${mnliRow(i)}\n`).join("")}`,
+    "squad/train.json": JSON.stringify(squad),
+    "chunk/train.txt": rows.map((i) => `kalo NN B-NP\nmi${i} VB B-VP\n\n`).join(""),
+  };
+  for (const [name, text] of Object.entries(texts)) {
+    const dev = name === "mnli/train.tsv" ? "mnli/dev_matched.tsv" : name.replace("train", "dev");
+    for (const file of [name, dev]) {
+      const path = join(dataDir, "finetuning_data", file);
+      mkdirSync(dirname(path), { recursive: true });
+      writeFileSync(path, text);
+    }
+  }
+}
+
 describe.skipIf(missing !== undefined)(`the commands of docs/from-google-electra.md${reason}`, () => {
   const commands = blocksOf("docs/from-google-electra.md", "sh").flatMap((block) => block.trim().split("\n"));
   let dataDir = "";
@@ -60,6 +100,7 @@ describe.skipIf(missing !== undefined)(`the commands of docs/from-google-electra
     // Five files at least: the document builds with five processes.
     await writeSyntheticCorpus(join(dataDir, "text"), { documents: 6, sentences: 30 });
     await archiveEachText(join(dataDir, "text"), join(dataDir, "openwebtext"));
+    writeReferenceTasks(dataDir);
   });
   afterAll(async () => {
     await rm(dataDir, { recursive: true, force: true });
@@ -68,7 +109,7 @@ describe.skipIf(missing !== undefined)(`the commands of docs/from-google-electra
   it("are there for every step of the reference's README", () => {
     const names = commands.map((command) => command.split(" ")[2]);
     expect(new Set(names)).toEqual(
-      new Set(["build-vocab", "build-dataset", "build-openwebtext", "pretrain"]),
+      new Set(["build-vocab", "build-dataset", "build-openwebtext", "pretrain", "finetune"]),
     );
     expect(commands.length).toBeGreaterThan(10);
   });
@@ -84,12 +125,26 @@ describe.skipIf(missing !== undefined)(`the commands of docs/from-google-electra
       if (place >= 0) args.splice(place, 2);
       args.push("--hparams", JSON.stringify({ ...given, ...debugSize }));
     }
+    if (args[0] === "finetune") {
+      const place = args.indexOf("--hparams");
+      const given = JSON.parse(args[place + 1]!) as Record<string, unknown>;
+      args[place + 1] = JSON.stringify({
+        ...given,
+        max_seq_length: 48,
+        train_batch_size: 4,
+        num_train_epochs: 1,
+      });
+    }
     const { code, stdout, stderr } = await runCli([...args, "--json"], { cwd: dataDir });
     expect(code, stderr).toBe(0);
     const document = JSON.parse(stdout) as Record<string, unknown>;
     expect(document).not.toHaveProperty("error");
     if (args[0]?.startsWith("build-") && args[0] !== "build-vocab")
       expect(document["examples"]).toBeGreaterThan(4);
+    if (args[0] === "finetune") {
+      expect(document["status"]).toBe("finished");
+      expect(Object.keys(document["summary"] as object).length).toBeGreaterThan(0);
+    }
     if (args[0] === "pretrain" && !("split" in document)) {
       expect(document).toMatchObject({ status: "finished", step: debugSize.num_train_steps });
     }

@@ -9,6 +9,7 @@ import {
   type ResolveFinetuningOptions,
   resolveFinetuningHparams,
 } from "../../hparams/finetuning-hparams.js";
+import { finetuningHparamNames } from "../../hparams/finetuning-schema.js";
 import {
   checkTransformerConfig,
   discriminatorConfig,
@@ -97,8 +98,22 @@ export async function setUpFinetuning(options: SetUpFinetuningOptions): Promise<
       weight_decay_rate: hparams.weight_decay_rate,
     },
     recipe: crosses ? { hparams, vocabText, lowerCase, stripAccents, taskFiles } : undefined,
-    warnings,
+    warnings: [...tpuWarnings(first), ...warnings],
   };
+}
+
+function tpuWarnings({ sources }: ResolvedFinetuning): readonly SetupWarning[] {
+  const given = finetuningHparamNames.filter(
+    (name) => /tpu|^gcp_|^iterations_per_loop$/.test(name) && sources[name] === "hparams",
+  );
+  if (given.length === 0) return [];
+  return [
+    {
+      code: "tpu_ignored",
+      message: `${given.join(", ")}: settings of TPUs have no effect here`,
+      hint: "Leave them out.",
+    },
+  ];
 }
 
 /** Own tasks without `task_names` are what is trained. */

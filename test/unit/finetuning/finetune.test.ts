@@ -5,6 +5,7 @@ import { saveCheckpoint } from "../../../src/checkpoint/checkpoint.js";
 import { type FinetuneOptions, finetune } from "../../../src/finetuning/training/finetune.js";
 import { pretrainingVariables } from "../../../src/hparams/pretraining-variables.js";
 import { discriminatorConfig, generatorConfig } from "../../../src/hparams/transformer-config.js";
+import type { EventSink } from "../../../src/telemetry/event-sink.js";
 import { MemoryStore, toyHparams } from "../checkpoint/toy-model.js";
 import { PlainEngine, type PlainEngineLog } from "./plain-engine.js";
 import { taskFolder, toyVocabulary } from "./task-folder.js";
@@ -379,6 +380,19 @@ describe("what a run begins with", () => {
       embedding_size: 8,
       vocab_size: toyVocabulary.size,
     });
+  });
+
+  it("is told before anything is done, with what to know of it", async () => {
+    const { run } = await workshop();
+    const codes: string[] = [];
+    const sink: EventSink = {
+      emit: (event) => {
+        if (event.type === "warning") codes.push(event.code);
+      },
+      close: async () => {},
+    };
+    await run({ use_tpu: true, num_train_epochs: 0.2 }, { sinks: [sink] });
+    expect(codes[0]).toBe("tpu_ignored");
   });
 
   it("needs rows and steps", async () => {
