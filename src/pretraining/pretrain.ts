@@ -8,22 +8,28 @@ import { compareFingerprints, type Fingerprints, type JsonValue } from "../check
 import { Engine } from "../engine/engine.js";
 import type { BackendSettings, EngineInfo, EngineMemory } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
-import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.js";
 import { packageVersion } from "../package-root.js";
 import { combineSinks, type EventSink } from "../telemetry/event-sink.js";
 import { JsonlSink, truncateToStep } from "../telemetry/jsonl-sink.js";
 import type { RunEvent } from "../telemetry/run-event.js";
 import { TensorboardSink } from "../telemetry/tensorboard-sink.js";
+import { type InitialState, loadInitialModel } from "./load-initial-model.js";
 import type { PretrainResult } from "./pretrain-result.js";
 import {
   openPretrainingData,
   type PretrainingData,
   type PretrainingSetup,
+  type SetUpPretrainingOptions,
   setUpPretraining,
 } from "./pretraining-setup.js";
 import { runTrainingLoop } from "./training-loop.js";
 
-export interface PretrainOptions extends ResolvePretrainingOptions, BackendSettings {
+export interface PretrainOptions extends SetUpPretrainingOptions, BackendSettings {
+  /**
+   * Beginnings of names of variables that the model of `initFrom` may lack, such as `generator`: they begin with random
+   * values. Default none: what is missing is an error.
+   */
+  readonly allowCreated?: readonly string[];
   /** Aborting finishes the step at hand, writes a checkpoint and returns with status `interrupted`. */
   readonly signal?: AbortSignal;
   /** Where events go, besides `events.jsonl` and TensorBoard files in the model's folder. They are not closed. */
@@ -44,6 +50,8 @@ export interface PretrainStart {
   readonly heldOutRecords: number;
   /** Checkpoint that the run continues. */
   readonly resumedFrom: string | undefined;
+  /** The model made elsewhere that the run begins with; undefined when it continues a checkpoint or begins at random. */
+  readonly initialized: InitialState | undefined;
   readonly step: number;
 }
 
@@ -106,7 +114,11 @@ async function trainWith(
   warnOfSmallData(early, setup, data);
   const resumed =
     latest === undefined ? undefined : await resume(engine, setup, latest, fingerprints, early, options);
-  const step = resumed?.step ?? 0;
+  const initialized =
+    latest !== undefined || setup.initial === undefined
+      ? undefined
+      : await loadInitialModel(engine, setup.initial, options.allowCreated ?? []);
+  const step = resumed?.step ?? initialized?.step ?? 0;
 
   const events = join(hparams.model_dir, "events.jsonl");
   await truncateToStep(events, step);
@@ -124,6 +136,7 @@ async function trainWith(
       records: data.train.length,
       heldOutRecords: data.heldOut?.length ?? 0,
       resumedFrom: latest?.path,
+      initialized,
       step,
     });
     const told = combineSinks([...outer]);

@@ -16,7 +16,17 @@ import type { HparamWarning } from "../hparams/pretraining-warnings.js";
 import type { TransformerConfig } from "../hparams/transformer-config.js";
 import { withVocabularySize } from "../hparams/vocabulary-size.js";
 import { Vocabulary } from "../tokenization/vocabulary.js";
+import { findInitialModel, type InitialModel, sameVocabulary, withInitialModel } from "./initial-model.js";
 import { type MaskingIds, pretrainingModelConfig } from "./model-config.js";
+
+/** Settings of a run and, if it does not begin with random weights, the model that it begins with. */
+export interface SetUpPretrainingOptions extends ResolvePretrainingOptions {
+  /**
+   * Run, checkpoint, Hugging Face folder or TensorFlow checkpoint whose weights a new run begins with. A TensorFlow
+   * checkpoint in the run's own folder is continued without being named.
+   */
+  readonly initFrom?: string;
+}
 
 /** A run with everything looked up, before an engine exists. */
 export interface PretrainingSetup {
@@ -29,6 +39,8 @@ export interface PretrainingSetup {
   /** Configurations of a checkpoint's halves. */
   readonly configs: Partial<Readonly<Record<"discriminator" | "generator", TransformerConfig>>>;
   readonly warnings: readonly HparamWarning[];
+  /** The model that the run begins with, if it was made elsewhere. */
+  readonly initial: InitialModel | undefined;
 }
 
 /**
@@ -36,12 +48,17 @@ export interface PretrainingSetup {
  *
  * @throws ElectraError for wrong hyper-parameters, a missing vocabulary file, one without `[CLS]`, `[SEP]` or `[MASK]`
  */
-export async function setUpPretraining(options: ResolvePretrainingOptions): Promise<PretrainingSetup> {
-  const first = resolvePretrainingHparams(options);
+export async function setUpPretraining(options: SetUpPretrainingOptions): Promise<PretrainingSetup> {
+  const { initFrom, ...asked } = options;
+  const found = await findInitialModel(initFrom, resolvePretrainingHparams(asked).hparams);
+  const { initial, options: settings } =
+    found === undefined ? { initial: undefined, options: asked } : await withInitialModel(asked, found);
+  const first = resolvePretrainingHparams(settings);
   const vocabText = await readVocabulary(first.hparams.vocab_file);
   const vocabulary = Vocabulary.parse(vocabText, { source: first.hparams.vocab_file });
   const special = vocabulary.require(["[CLS]", "[SEP]", "[MASK]"] as const);
   const { hparams, warnings } = withVocabularySize(first, vocabulary.size);
+  const other = initial !== undefined && !(await sameVocabulary(initial, vocabText));
   const ids: MaskingIds = { cls: special[0], sep: special[1], mask: special[2] };
   const objective = pretrainingObjective(hparams);
   const model = pretrainingModelConfig(hparams, ids);
@@ -59,7 +76,16 @@ export async function setUpPretraining(options: ResolvePretrainingOptions): Prom
       ...(objective === "mlm" ? {} : { discriminator }),
       ...(generatorShape === undefined ? {} : { generator: generatorShape }),
     },
-    warnings,
+    warnings: other ? [...warnings, otherVocabulary(hparams.vocab_file, initial)] : warnings,
+    initial,
+  };
+}
+
+function otherVocabulary(vocabFile: string, { path, vocabFile: own }: InitialModel): HparamWarning {
+  return {
+    code: "other_vocabulary",
+    message: `${vocabFile} is not the vocabulary of ${path}, which has ${own}: its embeddings stand for other words.`,
+    hint: "Build the records with the model's own vocabulary.",
   };
 }
 

@@ -14,6 +14,8 @@ interface Options extends RunOptions {
   readonly preset: "google" | "fixed";
   readonly dryRun: boolean;
   readonly allowChangedData: boolean;
+  readonly initFrom?: string;
+  readonly allowCreated?: readonly string[];
 }
 
 export function define(command: Command): CommandHandler<Options> {
@@ -28,6 +30,15 @@ export function define(command: Command): CommandHandler<Options> {
       )
         .choices(["google", "fixed"])
         .default("google"),
+    )
+    .option(
+      "--init-from <path>",
+      "begin a new run with the weights of a run, checkpoint, Hugging Face folder or TensorFlow checkpoint",
+    )
+    .option(
+      "--allow-created <names>",
+      "networks that the model of --init-from may lack, by commas, such as generator: they begin at random",
+      (names: string) => names.split(",").filter((name) => name !== ""),
     )
     .option("--dry-run [boolean]", "say what would be done, and stop", parseBoolean, false)
     .option(
@@ -58,6 +69,7 @@ export function define(command: Command): CommandHandler<Options> {
       preset: options.preset,
       place,
       hparams: { ...hparams, ...(options.seed === undefined ? {} : { seed: options.seed }) },
+      ...(options.initFrom === undefined ? {} : { initFrom: options.initFrom }),
       ...machineOf(options),
       signal: context.signal,
     };
@@ -74,16 +86,29 @@ type Request = Parameters<typeof import("../../pretraining/evaluate.js").evaluat
 };
 
 async function train(output: Output, request: Request, options: Options): Promise<number> {
-  const [{ pretrain }, { TerminalSink }] = await Promise.all([
+  const [{ pretrain }, { TerminalSink }, { summarizeOrigins }, { textTable }] = await Promise.all([
     import("../../pretraining/pretrain.js"),
     import("../../telemetry/terminal-sink.js"),
+    import("../../pretraining/load-initial-model.js"),
+    import("../../telemetry/text-table.js"),
   ]);
   const terminal = new TerminalSink({ stream: output.talkStream });
   const result = await pretrain({
     ...request,
     sinks: [terminal],
     allowChangedData: options.allowChangedData,
-    onStart: ({ setup, info, memory, parameters, records, heldOutRecords, resumedFrom, step }) => {
+    ...(options.allowCreated === undefined ? {} : { allowCreated: options.allowCreated }),
+    onStart: ({
+      setup,
+      info,
+      memory,
+      parameters,
+      records,
+      heldOutRecords,
+      resumedFrom,
+      initialized,
+      step,
+    }) => {
       // What else is to be said of the machine comes as the run's warnings.
       output.talk(machineLine(info));
       output.talk(
@@ -91,9 +116,16 @@ async function train(output: Output, request: Request, options: Options): Promis
           `${heldOutRecords > 0 ? ` (${heldOutRecords} held out)` : ""}, ` +
           `${(memory.total / 2 ** 20).toFixed(0)} MiB held, model folder ${setup.hparams.model_dir}`,
       );
+      if (initialized !== undefined) {
+        output.talk(`beginning with the weights of ${initialized.path}:`);
+        output.talk(textTable([["tensors", "count", "values"], ...summarizeOrigins(initialized.origins)]));
+        output.talk(
+          `Adam ${initialized.moments ? "goes on with the moments of the checkpoint" : "begins anew"}, learning_rate ${setup.hparams.learning_rate}`,
+        );
+      }
       output.talk(
         resumedFrom === undefined
-          ? `starting at step 0 of ${setup.hparams.num_train_steps}`
+          ? `starting at step ${step} of ${setup.hparams.num_train_steps}`
           : `continuing ${resumedFrom}: step ${step} of ${setup.hparams.num_train_steps}`,
       );
     },
