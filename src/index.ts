@@ -59,6 +59,7 @@ export {
   resolveFinetuningHparams,
 } from "./hparams/finetuning-hparams.js";
 export { finetuningJsonSchema } from "./hparams/finetuning-json-schema.js";
+export { type LayerwiseDecay, layerwiseMultiplier } from "./hparams/layerwise-learning-rate.js";
 export { learningRateAt } from "./hparams/learning-rate.js";
 export {
   type PretrainingHparams,
