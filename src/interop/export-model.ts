@@ -16,6 +16,7 @@ import { readModelTokenizer } from "../inference/model-tokenizer.js";
 import { compareExported, type ExportComparison } from "./compare-exported.js";
 import { modelCard } from "./model-card.js";
 import { sizesBeside } from "./sizes-beside.js";
+import { tokenizerJson } from "./tokenizer-json.js";
 
 /** `hf`: a Hugging Face folder for each part; `tf`: a TensorFlow checkpoint with the reference's names. */
 export type ExportFormat = "hf" | "tf";
@@ -122,7 +123,11 @@ async function writeHf(
     const config = weights.configs[part]!;
     checkConfig(config, half);
     const tokenizer = await tokenizerOf(weights, part, options.vocabFile);
-    const texts = { "README.md": modelCard(half, config, weights), ...(await finetuningText(weights, part)) };
+    const texts = {
+      "README.md": modelCard(half, config, weights),
+      // Tasks of a fine-tuned model may cut words in different ways, which one file cannot say.
+      ...(part === "finetuned" ? await finetuningText(weights, part) : { "tokenizer.json": tokenizer.json }),
+    };
     // One part straight into the folder: `from_pretrained` then takes the folder itself.
     const target = options.part === undefined ? join(folder, part) : folder;
     if (options.part !== undefined) await rmdir(folder);
@@ -168,7 +173,7 @@ async function tokenizerOf(
   weights: ModelWeights,
   part: HalfName,
   vocabFile: string | undefined,
-): Promise<CheckpointTokenizer> {
+): Promise<CheckpointTokenizer & { readonly json: string }> {
   const folder = weights.folderOf(part);
   const { basic, vocabulary } = await readModelTokenizer(
     folder,
@@ -179,6 +184,7 @@ async function tokenizerOf(
     vocabText: await readFile(vocabulary.source, "utf8"),
     doLowerCase: basic.lowerCase,
     stripAccents: basic.stripAccents,
+    json: tokenizerJson({ vocabulary, lowerCase: basic.lowerCase, stripAccents: basic.stripAccents }),
   };
 }
 

@@ -106,7 +106,14 @@ describe("a model of our own", () => {
     const outputDir = fresh();
     const result = await exportModel({ model: runDir, format: "hf", outputDir, part: "generator" });
     expect((await readdir(outputDir)).sort()).toEqual(
-      ["README.md", "config.json", "model.safetensors", "tokenizer_config.json", "vocab.txt"].sort(),
+      [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+      ].sort(),
     );
     expect(await readFile(join(outputDir, "README.md"), "utf8")).toMatch(
       /^---\n[\s\S]*ElectraForMaskedLM[\s\S]*20 training steps|20 training steps[\s\S]*ElectraForMaskedLM/,
