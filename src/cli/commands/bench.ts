@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import type { KernelFigure } from "../../bench/kernel-benchmark.js";
 import { ElectraError } from "../../errors.js";
 import { announceMachine } from "../announce-machine.js";
-import type { CommandHandler } from "../command-module.js";
+import { type CommandHandler, requireOptions } from "../command-module.js";
 import { parsePositiveInteger } from "../option-parsers.js";
 import { formatListing, type Output } from "../output.js";
 import { addRunOptions, machineOf, type RunOptions } from "../run-options.js";
@@ -14,6 +14,9 @@ interface Options extends RunOptions {
   readonly maxSeqLength?: number;
   readonly seqLength?: number;
   readonly steps?: number;
+  readonly dataDir?: string;
+  readonly task: string;
+  readonly modelName?: string;
   readonly filter?: string;
   readonly seconds: number;
   readonly gemm: "auto" | "onednn" | "built-in";
@@ -24,7 +27,7 @@ export function define(command: Command): CommandHandler<Options> {
   command
     .argument(
       "<what>",
-      "step: whole pre-training steps; predict: a fine-tuned model's answers; kernels: the operators one by one",
+      "step: whole pre-training steps; finetune: training and evaluation on a task's data; predict: a fine-tuned model's answers; kernels: the operators one by one",
     )
     .addOption(new Option("--model-size <name>").choices(["small", "base", "large"]).default("small"))
     .option("--batch-size <n>", "rows of a batch", parsePositiveInteger, 16)
@@ -46,8 +49,16 @@ export function define(command: Command): CommandHandler<Options> {
         .choices(["electra", "electric", "mlm"])
         .default("electra"),
     )
-    .optionsGroup("bench step, bench predict:")
-    .option("--steps <n>", "steps that are timed (default: 10, of predictions 100)", parsePositiveInteger)
+    .optionsGroup("bench step, finetune, predict:")
+    .option(
+      "--steps <n>",
+      "steps that are timed (default: 10, of finetune 40, of predictions 100)",
+      parsePositiveInteger,
+    )
+    .optionsGroup("bench finetune:")
+    .option("--data-dir <folder>", "holds vocab.txt and finetuning_data/<task>/")
+    .option("--task <name>", "the task", "cola")
+    .option("--model-name <name>", "a model under <data-dir>/models (default: random weights)")
     .optionsGroup("bench kernels:")
     .option("--filter <text>", "only operators whose name or shape holds this")
     .option("--seconds <n>", "time for each operator, at least", parsePositiveInteger, 1);
@@ -57,6 +68,7 @@ export function define(command: Command): CommandHandler<Options> {
       "",
       "Examples:",
       "  $ npx electra-native bench step --model-size small --batch-size 16 --seq-length 128 --threads 2 --json",
+      "  $ npx electra-native bench finetune --task cola --data-dir data --batch-size 32 --threads 2 --json",
       "  $ npx electra-native bench predict --batch-size 1 --seq-length 16 --threads 2 --json",
       "  $ npx electra-native bench kernels --device cuda --precision bf16 --model-size base --filter attention",
     ].join("\n"),
@@ -72,10 +84,11 @@ export function define(command: Command): CommandHandler<Options> {
       signal,
     };
     if (what === "step") return await step(output, common, options);
+    if (what === "finetune") return await finetune(output, common, options);
     if (what === "predict") return await predict(output, common, options);
     if (what === "kernels") return await kernels(output, common, options);
     throw new ElectraError("ERR_ELECTRA_USAGE", `there is no benchmark "${what ?? ""}"`, {
-      hint: "Benchmarks: step, predict, kernels.",
+      hint: "Benchmarks: step, finetune, predict, kernels.",
       exitCode: 2,
     });
   };
@@ -114,6 +127,41 @@ async function step(output: Output, common: Common, { objective, steps, seed }: 
         info.device === "cpu"
           ? `${result.peak_mb.toFixed(0)} MiB at most, ${engine} of them the engine's`
           : `${engine} MiB of the GPU's`,
+      ],
+    ]),
+  );
+  return 0;
+}
+
+async function finetune(output: Output, common: Common, options: Options): Promise<number> {
+  requireOptions({ "--data-dir": options.dataDir });
+  const { benchmarkFinetune } = await import("../../bench/finetune-benchmark.js");
+  const { maxSeqLength: _, ...rest } = common;
+  const { task, steps, seed, modelName } = options;
+  const maxSeqLength = options.maxSeqLength ?? options.seqLength;
+  const result = await benchmarkFinetune({
+    ...rest,
+    dataDir: options.dataDir!,
+    task,
+    ...(modelName === undefined ? {} : { modelName }),
+    ...(maxSeqLength === undefined ? {} : { maxSeqLength }),
+    ...(steps === undefined ? {} : { steps }),
+    ...(seed === undefined ? {} : { seed }),
+  });
+  announceMachine(output, result.info);
+  output.result(
+    result,
+    formatListing([
+      ["model", `${result.model_size}, on ${result.task}`],
+      ["batch", `${result.batch_size} rows of up to ${result.max_seq_length} tokens`],
+      [
+        "training",
+        `${result.train_ex_per_s.toFixed(0)} examples/s, ${result.train_tokens_per_s.toFixed(0)} tokens/s, over ${result.steps} steps`,
+      ],
+      ["evaluation", `${result.eval_ex_per_s.toFixed(0)} examples/s, over ${result.eval_examples}`],
+      [
+        "memory",
+        `${result.peak_mb.toFixed(0)} MiB at most, ${result.engine_mb.toFixed(0)} of them the engine's`,
       ],
     ]),
   );
