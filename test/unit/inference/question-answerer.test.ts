@@ -174,6 +174,8 @@ describe("places of answers", () => {
     expect(place(0, 1, 0, 7)).toBe("a\u{1f309}b  cd");
     expect(place(0, 2, 3, 6)).toBe("b  c");
     expect(place(1, 2, 1, 4)).toBe("d\te");
+    // An answer that ends before the white space.
+    expect(place(0, 1, 0, 4)).toBe("a\u{1f309}b");
     expect(place(2, 2, 0, 1)).toBe("e");
     expect(answerOffsets(words, {})).toBeUndefined();
   });

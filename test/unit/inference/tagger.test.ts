@@ -90,6 +90,9 @@ describeWithEngines("a tagger", (options) => {
       expect(long!.words.map(({ word }) => word)).toEqual(words);
       expect(long!.words.every(({ tag }) => tag !== null)).toBe(true);
       expect(long!.cutWords).toBe(0);
+      const lengths = Array.from({ length: 24 }, (_, i) => i + 8);
+      const all = await tagger.tag(lengths.map((length) => words.slice(0, length)));
+      expect(all.map(({ words: found }) => found.filter(({ tag }) => tag !== null).length)).toEqual(lengths);
       // What stands far from the cut has nearly nothing to do with it: its window is a row of its own.
       const windowed = await tagger.tag([words.slice(0, byPieces ? 12 : 6)]);
       expect(long!.words[0]!.tag).toBe(windowed[0]!.words[0]!.tag);
