@@ -55,6 +55,9 @@ export async function runPredict(
   announceMachine(output, model.engine.info);
   output.talk(`task ${task.name} (${task.head.kind}) of ${model.folder}`);
   if (layout.note !== undefined) output.talk(layout.note);
+  if (nBest !== undefined && task.head.kind !== "classification" && task.head.kind !== "span") {
+    output.warn(`--n-best says nothing about ${task.name}, whose head is ${task.head.kind}: left out`);
+  }
   if (source === "-" && process.stdin.isTTY) output.talk("reading what you type; Ctrl-D ends it");
 
   const bad = new BadRows({ skip: options.skipBadRows, how: "--skip-bad-rows" });

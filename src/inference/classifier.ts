@@ -20,7 +20,7 @@ export interface ClassClassification extends CommonClassification {
   /** The likeliest. */
   readonly label: string;
   readonly probability: number;
-  /** Of all labels, in their order; they add up to 1. */
+  /** Of all labels; they add up to 1. */
   readonly probabilities: Readonly<Record<string, number>>;
   readonly labels?: undefined;
   readonly value?: undefined;
@@ -31,7 +31,7 @@ export interface MultiLabelClassification extends CommonClassification {
   readonly kind: "multi-label";
   /** Those above the threshold. */
   readonly labels: readonly string[];
-  /** Of all labels, in their order, each by itself. */
+  /** Of all labels, each by itself. */
   readonly probabilities: Readonly<Record<string, number>>;
   readonly label?: undefined;
   readonly probability?: undefined;

@@ -17,7 +17,7 @@ import { type TaggedText, Tagger } from "./tagger.js";
 export interface PredictRowsOptions extends ReadInputsOptions {
   /** Rows that are computed together at most. Default 32. */
   readonly batchSize?: number;
-  /** Answers for each question. Default 1. */
+  /** Also the n likeliest answers to each question, or labels of each text with one class. */
   readonly nBest?: number;
   /** What a label's probability must exceed (multi-label). Default 0.5. */
   readonly threshold?: number;
@@ -47,7 +47,7 @@ export function predictRows(
       return predicted(
         readTexts(options),
         (texts) => classifier.classify(texts, options),
-        describeClass,
+        (result) => describeClass(result, options.nBest),
         options,
       );
     }
@@ -94,9 +94,18 @@ function cut(name: string, count: number): PredictedRow {
   return count > 0 ? { [name]: count } : {};
 }
 
-function describeClass(result: Classification): PredictedRow {
+function describeClass(result: Classification, nBest: number | undefined): PredictedRow {
   const { kind, cutTokens, ...rest } = result;
-  return { ...rest, ...cut("cut_tokens", cutTokens) };
+  const best =
+    kind === "classification" && nBest !== undefined
+      ? {
+          n_best: Object.entries(result.probabilities)
+            .map(([label, probability]) => ({ label, probability }))
+            .sort((a, b) => b.probability - a.probability)
+            .slice(0, nBest),
+        }
+      : {};
+  return { ...rest, ...best, ...cut("cut_tokens", cutTokens) };
 }
 
 function describeTags({ words, spans, cutWords }: TaggedText): PredictedRow {

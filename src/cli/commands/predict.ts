@@ -44,7 +44,11 @@ export function define(command: Command): CommandHandler<Options> {
     .optionsGroup("Predictions:")
     .option("--output-file <file>", "write them here, as JSON Lines (default: standard output)")
     .option("--overwrite [boolean]", "replace that file if it exists", parseBoolean, false)
-    .option("--n-best <n>", "also the n best answers to each question", parsePositiveInteger)
+    .option(
+      "--n-best <n>",
+      "also the n likeliest answers to a question, or classes of a text",
+      parsePositiveInteger,
+    )
     .option("--threshold <p>", "how likely a label must be (multi-label)", parseFraction, 0.5)
     .option("--batch-size <n>", "rows that are computed together", parsePositiveInteger, 32);
   addRunOptions(command).addHelpText(

@@ -101,6 +101,16 @@ describe.skipIf(skipped !== "")(`predict${skipped}`, () => {
     expect(empty).toEqual({ text: "", probability: 0, start: 0, end: 0, no_answer_odds: null });
   });
 
+  it("gives the likeliest classes if wanted, and says where there are none", async () => {
+    const [row] = rowsOf(await predict(mood, "rows.txt", "the cat\n", "--n-best", "2"));
+    const { probabilities, n_best } = row as { probabilities: Record<string, number>; n_best: unknown };
+    const ranked = Object.keys(probabilities).sort((a, b) => probabilities[b]! - probabilities[a]!);
+    expect(n_best).toEqual(ranked.slice(0, 2).map((label) => ({ label, probability: probabilities[label] })));
+    const { stderr, stdout } = await predict(likeness, "rows.txt", "the cat\n", "--n-best", "2");
+    expect(stderr).toContain("warning: --n-best says nothing about likeness, whose head is regression");
+    expect(rowsOf({ stdout })).toEqual([{ value: expect.any(Number) }]);
+  });
+
   it("takes one of several tasks", async () => {
     const without = await predict([mood, topics], "rows.txt", "the cat\n");
     expect(without.code).toBe(2);
