@@ -69,7 +69,7 @@ def _golden(precision):
         script = os.path.join(resources.root, "scripts", "test-golden.mjs")
         result = context.run(
             f"golden {precision}",
-            [resources.node, script, "pretrain"],
+            [resources.node, script],
             ELECTRA_TEST_DEVICE=resources.device,
             ELECTRA_TEST_PRECISION=precision,
         )
