@@ -5,6 +5,7 @@ import { saveCheckpoint } from "../../../src/checkpoint/checkpoint.js";
 import { type FinetuneOptions, finetune } from "../../../src/finetuning/training/finetune.js";
 import { pretrainingVariables } from "../../../src/hparams/pretraining-variables.js";
 import { discriminatorConfig, generatorConfig } from "../../../src/hparams/transformer-config.js";
+import { exportModel } from "../../../src/interop/export-model.js";
 import type { EventSink } from "../../../src/telemetry/event-sink.js";
 import { MemoryStore, toyHparams } from "../checkpoint/toy-model.js";
 import { PlainEngine, type PlainEngineLog } from "./plain-engine.js";
@@ -341,6 +342,33 @@ describe("what a run begins with", () => {
     expect(origins).toContain("created task_specific/sst/dense/kernel");
     expect(origins).toContain("ignored task_specific/cola/dense/kernel");
     expect(origins).toContain("loaded electra/embeddings/word_embeddings");
+  });
+
+  it.each(["tf", "hf"] as const)("may come from elsewhere (%s), with the same outcome", async (format) => {
+    const { run, dataDir, models } = await workshop();
+    await run();
+    const foreign = join(dataDir, format);
+    await exportModel({ model: join(dataDir, "models/m"), format, outputDir: foreign });
+    const elsewhere = join(models, format);
+    await run({
+      init_checkpoint: format === "hf" ? join(foreign, "discriminator") : foreign,
+      model_dir: elsewhere,
+      vocab_file: join(dataDir, "models/m/checkpoint-10/discriminator/vocab.txt"),
+    });
+    expect(weightsOf(`${elsewhere}_1`, 32).equals(weightsOf(join(models, "cola_model_1"), 32))).toBe(true);
+  });
+
+  it("may be a fine-tuned TensorFlow checkpoint, whose heads go by name and shape", async () => {
+    const { run, dataDir, models } = await workshop();
+    const trained = await run();
+    const foreign = join(dataDir, "tf");
+    await exportModel({ model: join(models, "cola_model_1"), format: "tf", outputDir: foreign });
+    const asked = { do_train: false, init_checkpoint: foreign, model_dir: join(models, "nothing") };
+    const evaluated = await run(asked);
+    expect(evaluated.result.summary).toEqual(trained.result.summary);
+    await expect(run({ ...asked, task_names: ["sst"] })).rejects.toThrow(
+      /no task_specific\/sst\/dense\/kernel/,
+    );
   });
 
   it.each([
