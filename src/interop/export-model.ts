@@ -1,5 +1,5 @@
-import { mkdir, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { readFile, rmdir } from "node:fs/promises";
+import { join } from "node:path";
 import { DurableFiles } from "../checkpoint/durable-files.js";
 import { checkConfig } from "../checkpoint/hf-config.js";
 import { type HalfName, hfLayout } from "../checkpoint/hf-layout.js";
@@ -9,12 +9,14 @@ import { type ModelWeights, readModelWeights } from "../checkpoint/model-weights
 import { variableSource } from "../checkpoint/parameter-sources.js";
 import { formatCheckpointState, writeTensorBundle } from "../checkpoint/tensorflow/write-tensor-bundle.js";
 import { isModelVariable } from "../checkpoint/variable-names.js";
-import { describeWriteFailure } from "../checkpoint/write-failure.js";
 import { writePart } from "../checkpoint/write-part.js";
 import { ElectraError } from "../errors.js";
 import { readModelTokenizer } from "../inference/model-tokenizer.js";
+import { packageVersion } from "../package-root.js";
 import { compareExported, type ExportComparison } from "./compare-exported.js";
 import { modelCard } from "./model-card.js";
+import { jsonText } from "./model-texts.js";
+import { EXPORT_FILE, writeOutputFolder } from "./output-folder.js";
 import { sizesBeside } from "./sizes-beside.js";
 import { tokenizerJson } from "./tokenizer-json.js";
 
@@ -25,8 +27,9 @@ export interface ExportModelOptions {
   /** Run, checkpoint, Hugging Face folder or TensorFlow checkpoint. */
   readonly model: string;
   readonly format: ExportFormat;
-  /** Must not exist, or be empty. */
+  /** Must not exist, or be empty, or with `overwrite` be an export. */
   readonly outputDir: string;
+  readonly overwrite?: boolean;
   /** Of `hf`: this part alone, straight in the folder. Default: every part in a folder of its name. */
   readonly part?: HalfName;
   /** Of `tf`: write Adam's moments where the model has them. Default true. */
@@ -58,34 +61,33 @@ export interface ExportResult extends ExportComparison {
  * await exportModel({ model: "data/models/electra_small", format: "tf", outputDir: "for-google" });
  */
 export async function exportModel(options: ExportModelOptions): Promise<ExportResult> {
-  const { model, format, outputDir, files = new DurableFiles() } = options;
-  await requireEmpty(outputDir);
+  const { model, format, outputDir, overwrite = false, files = new DurableFiles() } = options;
   const weights = await readModelWeights(model);
-  const temporary = `${outputDir}.tmp-${process.pid}`;
   try {
-    await mkdir(dirname(outputDir), { recursive: true });
-    await files.remove(temporary);
-    await files.makeFolder(temporary);
-    const written =
-      format === "hf"
-        ? await writeHf(weights, temporary, options, files)
-        : await writeTf(weights, temporary, options, files);
-    await files.syncFolder(temporary);
-    const comparison = await compareExported(weights, temporary, written.variables, written.moments);
-    await rmdir(outputDir).catch(() => {});
-    await rename(temporary, outputDir);
-    const exported = new Set(written.variables);
-    const leftOut = [...weights.tensors.keys()]
-      .filter((name) => !exported.has(name))
-      .map((name) => ({
-        name,
-        reason: isModelVariable(name) ? "of another part" : "a head that this format has no place for",
-      }));
-    const { parts, bytes, moments } = written;
-    return { format, outputDir, parts, bytes, moments, leftOut, ...comparison };
-  } catch (error) {
-    await rm(temporary, { recursive: true, force: true });
-    throw await describeWriteFailure(error, `export of ${model}`, dirname(outputDir), undefined);
+    return await writeOutputFolder({ path: outputDir, model, overwrite, files }, async (folder) => {
+      const written =
+        format === "hf"
+          ? await writeHf(weights, folder, options, files)
+          : await writeTf(weights, folder, options, files);
+      const record = {
+        format: 1,
+        "electra-native": packageVersion(),
+        target: format,
+        parts: written.parts,
+        step: weights.step ?? null,
+      };
+      await files.createTextFile(join(folder, EXPORT_FILE), jsonText(record));
+      const comparison = await compareExported(weights, folder, written.variables, written.moments);
+      const exported = new Set(written.variables);
+      const leftOut = [...weights.tensors.keys()]
+        .filter((name) => !exported.has(name))
+        .map((name) => ({
+          name,
+          reason: isModelVariable(name) ? "of another part" : "a head that this format has no place for",
+        }));
+      const { parts, bytes, moments } = written;
+      return { format, outputDir, parts, bytes, moments, leftOut, ...comparison };
+    });
   } finally {
     await weights.close();
   }
@@ -196,21 +198,4 @@ async function finetuningText(
   if (part !== "finetuned") return {};
   const text = await readFile(join(weights.folderOf(part), FINETUNING_FILE), "utf8").catch(() => undefined);
   return text === undefined ? {} : { [FINETUNING_FILE]: text };
-}
-
-async function requireEmpty(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw new ElectraError("ERR_ELECTRA_OUTPUT_FOLDER", `${folder} cannot be written to: ${error.message}`, {
-      hint: "Give a folder that does not exist yet.",
-      exitCode: 2,
-      cause: error,
-    });
-  });
-  if (names.length === 0) return;
-  throw new ElectraError(
-    "ERR_ELECTRA_OUTPUT_FOLDER",
-    `${folder} is not empty: it holds ${names.slice(0, 5).join(", ")}${names.length > 5 ? ", …" : ""}`,
-    { hint: "Choose another folder, or empty this one if nothing in it is needed.", exitCode: 2 },
-  );
 }

@@ -1,5 +1,5 @@
-import { mkdir, readdir, readFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { mkdir, readdir, readFile, realpath } from "node:fs/promises";
+import { dirname, join, resolve, sep } from "node:path";
 import type { DurableFiles } from "../checkpoint/durable-files.js";
 import { describeWriteFailure } from "../checkpoint/write-failure.js";
 import { ElectraError } from "../errors.js";
@@ -9,6 +9,8 @@ export const EXPORT_FILE = "export.json";
 
 export interface OutputFolderOptions {
   readonly path: string;
+  /** The model that is exported; a folder that it lies in is never replaced. */
+  readonly model: string;
   /** Replace an export that lies there. Default false. */
   readonly overwrite?: boolean;
   readonly files: DurableFiles;
@@ -23,10 +25,10 @@ export interface OutputFolderOptions {
  *   `ERR_ELECTRA_WRITE`
  */
 export async function writeOutputFolder<T>(
-  { path, overwrite = false, files }: OutputFolderOptions,
+  { path, model, overwrite = false, files }: OutputFolderOptions,
   write: (folder: string) => Promise<T>,
 ): Promise<T> {
-  await refuseOthers(path, overwrite);
+  await refuseOthers(path, model, overwrite);
   const parent = dirname(resolve(path));
   const temporary = `${resolve(path)}.tmp-${process.pid}`;
   const replaced = `${resolve(path)}.old-${process.pid}`;
@@ -58,9 +60,17 @@ export async function writeOutputFolder<T>(
 }
 
 /** An empty folder may be there; an export of ours with `overwrite`; anything else is somebody's. */
-async function refuseOthers(path: string, overwrite: boolean): Promise<void> {
+async function refuseOthers(path: string, model: string, overwrite: boolean): Promise<void> {
   const names = await namesIn(path);
   if (names === undefined || names.length === 0) return;
+  if (
+    `${await realpath(model).catch(() => resolve(model))}${sep}`.startsWith(`${await realpath(path)}${sep}`)
+  ) {
+    throw new ElectraError("ERR_ELECTRA_OUTPUT_FOLDER", `${path} holds the model that is to be exported`, {
+      hint: "Give another --output-dir.",
+      exitCode: 2,
+    });
+  }
   const ours = await readFile(join(path, EXPORT_FILE), "utf8").then(
     () => true,
     () => false,

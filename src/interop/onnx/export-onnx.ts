@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import { DurableFiles } from "../../checkpoint/durable-files.js";
-import { tokenizerConfigJson } from "../../checkpoint/hf-tokenizer.js";
 import { packageVersion } from "../../package-root.js";
-import { architectureOf, type ExportHead, labelConfig } from "../export-head.js";
+import { architectureOf, type ExportHead } from "../export-head.js";
 import { type ExportChoice, type ExportSource, openExportSource } from "../export-source.js";
+import { jsonText, modelTexts } from "../model-texts.js";
 import { EXPORT_FILE, writeOutputFolder } from "../output-folder.js";
-import { tokenizerJson } from "../tokenizer-json.js";
 import { checkNumbers, type NumbersCheck } from "./check-numbers.js";
 import { checkStructure, type StructureCheck } from "./check-structure.js";
 import { electraGraph } from "./electra-graph.js";
@@ -58,7 +57,7 @@ export async function exportOnnx(options: ExportOnnxOptions): Promise<OnnxExport
   const source = await openExportSource(model, options);
   const files = new DurableFiles();
   try {
-    return await writeOutputFolder({ path: outputDir, overwrite, files }, async (folder) => {
+    return await writeOutputFolder({ path: outputDir, model, overwrite, files }, async (folder) => {
       const graph = electraGraph(source.config, source.head);
       checkWeights(graph.weights, source.weights);
       await files.makeFolder(join(folder, "onnx"));
@@ -113,48 +112,25 @@ function textFiles(
   externalData: boolean,
   numbers: NumbersCheck | undefined,
 ): Readonly<Record<string, string>> {
-  const { head, configFields, tokenizer, vocabText, maxLength, step } = source;
-  const { vocabulary, lowerCase, stripAccents, splitIdeographs = true } = tokenizer;
-  const { id2label, label2id, problem_type, ...kept } = configFields;
-  const config = {
-    ...kept,
-    architectures: [architectureOf(head)],
-    ...labelConfig(head),
-    // In a browser transformers.js would look for a quantized model.
-    "transformers.js_config": {
-      dtype: "fp32",
-      ...(externalData ? { use_external_data_format: true } : {}),
-    },
-  };
-  const checkpointTokenizer = { vocabText, doLowerCase: lowerCase, stripAccents };
-  const tokenizerConfig = {
-    ...(JSON.parse(tokenizerConfigJson(checkpointTokenizer, maxLength)) as Record<string, unknown>),
-    tokenize_chinese_chars: splitIdeographs,
-    // Whatever token has id 0 is padding; a name that the vocabulary lacks would become a new id.
-    ...(vocabulary.has("[PAD]") ? {} : { pad_token: vocabulary.tokenOf(0) }),
-  };
-  const record = {
-    format: 1,
-    "electra-native": packageVersion(),
-    target: "onnx",
-    opset: OPSET_VERSION,
-    head: head.kind === "task" ? { kind: head.head.kind, task: head.task } : { kind: head.kind },
-    step: step ?? null,
-    inputs: inputs.map(({ name, shape }) => ({ name, shape })),
-    outputs: outputs.map(({ name, shape }) => ({ name, shape })),
-    compared: numbers ?? null,
-  };
-  const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+  const { head, step } = source;
   return {
-    "config.json": json(sortKeys(config)),
-    "tokenizer.json": tokenizerJson(tokenizer),
-    "tokenizer_config.json": json(tokenizerConfig),
-    "vocab.txt": vocabText,
-    [EXPORT_FILE]: json(record),
+    ...modelTexts(source, {
+      // In a browser transformers.js would look for a quantized model.
+      "transformers.js_config": {
+        dtype: "fp32",
+        ...(externalData ? { use_external_data_format: true } : {}),
+      },
+    }),
+    [EXPORT_FILE]: jsonText({
+      format: 1,
+      "electra-native": packageVersion(),
+      target: "onnx",
+      opset: OPSET_VERSION,
+      head: head.kind === "task" ? { kind: head.head.kind, task: head.task } : { kind: head.kind },
+      step: step ?? null,
+      inputs: inputs.map(({ name, shape }) => ({ name, shape })),
+      outputs: outputs.map(({ name, shape }) => ({ name, shape })),
+      compared: numbers ?? null,
+    }),
   };
-}
-
-/** As `save_pretrained` has them. */
-function sortKeys(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

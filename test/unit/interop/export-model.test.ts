@@ -109,6 +109,7 @@ describe("a model of our own", () => {
       [
         "README.md",
         "config.json",
+        "export.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
@@ -129,6 +130,8 @@ describe("a model of our own", () => {
     await expect(exportModel({ model: runDir, format: "tf", outputDir: taken })).rejects.toMatchObject({
       code: "ERR_ELECTRA_OUTPUT_FOLDER",
     });
+    await exportModel({ model: runDir, format: "tf", outputDir: taken, overwrite: true });
+    expect((await readModelWeights(taken)).model.kind).toBe("tf");
     const missing = join(fresh(), "x");
     await expect(
       exportModel({ model: runDir, format: "hf", outputDir: missing, part: "finetuned" }),
