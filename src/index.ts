@@ -103,6 +103,7 @@ export {
   type ExportResult,
   exportModel,
 } from "./interop/export-model.js";
+export { type ExportTaskOptions, exportTask, type TaskExport } from "./interop/export-task.js";
 export { type ExportOnnxOptions, exportOnnx, type OnnxExport } from "./interop/onnx/export-onnx.js";
 export { evaluateMrqa, evaluateSquadV1 } from "./metrics/answer-evaluation.js";
 export { bootstrapAuc } from "./metrics/bootstrap-auc.js";

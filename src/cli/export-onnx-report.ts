@@ -1,4 +1,7 @@
+import { existsSync } from "node:fs";
+import { join, relative } from "node:path";
 import { exportOnnx, type OnnxExport } from "../interop/onnx/export-onnx.js";
+import { packageRoot } from "../package-root.js";
 import type { ExportReport, ExportRequest } from "./export-targets.js";
 import { type ListingRow, shellQuote } from "./output.js";
 
@@ -39,7 +42,7 @@ export async function exportAsOnnx(request: ExportRequest): Promise<ExportReport
     listing,
     warnings: [],
     remarks: [...remarks(made, request), ...usage(made)],
-    next: `node examples/onnx-transformers-js.mjs ${shellQuote(outputDir)} "${exampleText(made)}"`,
+    next: nextCommand(made, outputDir),
   };
 }
 
@@ -68,6 +71,14 @@ function usage({ head }: OnnxExport): string[] {
     ];
   }
   return [];
+}
+
+/** The example, where this package is a clone; else what makes the folder usable. */
+function nextCommand(made: OnnxExport, outputDir: string): string {
+  const example = join(packageRoot, "examples/onnx-transformers-js.mjs");
+  if (!existsSync(example)) return "npm install @huggingface/transformers";
+  const path = relative(process.cwd(), example);
+  return `node ${shellQuote(path.startsWith("..") ? example : path)} ${shellQuote(outputDir)} "${exampleText(made)}"`;
 }
 
 function exampleText({ head }: OnnxExport): string {

@@ -46,14 +46,14 @@ const checkpointReport = async () => await import("./export-checkpoint-report.js
 export const exportTargets: readonly ExportTarget[] = [
   {
     name: "hf",
-    summary: "folders for Hugging Face",
-    flags: ["part"],
+    summary: "folders for Hugging Face, with --task one for the class that does the task",
+    flags: ["part", "task", "overwrite"],
     load: async () => (await checkpointReport()).exportForHuggingFace,
   },
   {
     name: "tf",
     summary: "a TensorFlow checkpoint with the reference's names",
-    flags: ["moments"],
+    flags: ["moments", "overwrite"],
     load: async () => (await checkpointReport()).exportForTensorflow,
   },
   {

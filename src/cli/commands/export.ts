@@ -31,13 +31,16 @@ export function define(command: Command): CommandHandler<Options> {
           "without a head (default: a fine-tuned model's task, else the discriminator, else the generator)",
       ).choices(parts),
     )
-    .option("--task <name>", "of onnx: task of a fine-tuned model, needed if it knows several")
+    .option(
+      "--task <name>",
+      "task of a fine-tuned model; of hf: written as the class that does it; of onnx: needed if it knows several",
+    )
     .option(
       "--moments [boolean]",
       "of tf: with Adam's moments, if the model has them (default: true)",
       parseBoolean,
     )
-    .option("--overwrite", "of onnx: replace an export that lies in --output-dir")
+    .option("--overwrite", "replace an export that lies in --output-dir")
     .option("--vocab-file <file>", "the model's vocabulary, if it is not the vocab.txt beside its weights")
     .addOption(jsonOption());
   command.addHelpText(

@@ -14,6 +14,7 @@ import { saveCheckpoint } from "../../../src/checkpoint/checkpoint.js";
 import { hfLayout } from "../../../src/checkpoint/hf-layout.js";
 import { SafetensorsReader } from "../../../src/checkpoint/safetensors.js";
 import { pretrainingVariables } from "../../../src/hparams/pretraining-variables.js";
+import { exportModel } from "../../../src/interop/export-model.js";
 import { type ExportOnnxOptions, exportOnnx } from "../../../src/interop/onnx/export-onnx.js";
 import type { OnnxRuntime } from "../../../src/interop/onnx/onnx-runtime.js";
 import { toyHparams, toySave, toyVocabulary } from "../checkpoint/toy-model.js";
@@ -183,6 +184,35 @@ describe("exportOnnx of a fine-tuned model", () => {
   });
 });
 
+describe("exportOnnx of another format's folder", () => {
+  it.each(["discriminator", "generator"] as const)(
+    "makes the same %s, byte for byte, of a TensorFlow checkpoint and of Hugging Face folders",
+    async (part) => {
+      const model = place("pretrained");
+      const path = (name: string) => place(`${name}-${part}/onnx/model.onnx`);
+      await exported(`own-${part}`, { model, part });
+      for (const format of ["tf", "hf"] as const) {
+        const between = place(`${format}-${part}-between`);
+        await exportModel({ model, format, outputDir: between });
+        await exported(`${format}-${part}`, { model: between, part });
+        expect(readFileSync(path(format))).toEqual(readFileSync(path("own")));
+      }
+    },
+  );
+
+  it("takes a vocabulary from elsewhere", async () => {
+    const between = place("no-vocabulary");
+    await exportModel({ model: place("pretrained"), format: "tf", outputDir: between });
+    rmSync(join(between, "vocab.txt"));
+    const options = { model: between, part: "encoder" } as const;
+    await expect(exported("with-vocabulary", options)).rejects.toThrow(/vocab\.txt cannot be read/);
+    const vocabFile = place("elsewhere.txt");
+    writeFileSync(vocabFile, toyVocabulary);
+    await exported("with-vocabulary", { ...options, vocabFile });
+    expect(readFileSync(place("with-vocabulary/vocab.txt"), "utf8")).toBe(toyVocabulary);
+  });
+});
+
 describe("exportOnnx of a Hugging Face folder", () => {
   const config = {
     ...toySave("", 1).configs.generator!,
@@ -248,6 +278,14 @@ describe("the output folder", () => {
     await exported("twice", { model, overwrite: true, part: "generator" });
     expect(readdirSync(place("twice"))).not.toContain("old.txt");
     expect(json("twice", "config.json").architectures).toEqual(["ElectraForMaskedLM"]);
+
+    const folders = place("hf-again");
+    await exportModel({ model, format: "hf", outputDir: folders });
+    for (const inside of [folders, join(folders, "generator")]) {
+      const made = exported("hf-again", { model: inside, overwrite: true });
+      await expect(made).rejects.toThrow(/holds the model that is to be exported/);
+    }
+    expect(readdirSync(folders)).toContain("generator");
 
     mkdirSync(place("mine"));
     await exported("mine", { model });
@@ -326,9 +364,9 @@ describe("the command export", () => {
 
   it.each([
     ["onnx", "--moments"],
-    ["tf", "--overwrite"],
+    ["hf", "--moments"],
     ["tf", "--part", "generator"],
-    ["hf", "--task", "mrpc"],
+    ["tf", "--task", "mrpc"],
     ["hf", "--part", "encoder"],
   ])("--to %s refuses %s, which means nothing to it", async (to, ...flag) => {
     const { code, stderr } = await runCli(
