@@ -144,7 +144,8 @@ async function* tableInputs<T>(
   let columns: InputColumns | undefined =
     layout.columns ?? (format === "txt" ? { text: TEXT_COLUMN, text_b: TEXT_B_COLUMN } : undefined);
   const onHeader = (header: TableHeader) => {
-    columns ??= usualColumns(header, needed, source);
+    if (layout.columns === undefined) columns = usualColumns(header, needed, source);
+    else checkNames(layout.columns, header, source);
   };
   for await (const row of inputRows(source, { ...options, format, header: layout.header, onHeader })) {
     try {
@@ -202,6 +203,21 @@ function usualColumns(
       exitCode: 2,
     },
   );
+}
+
+/** A column that no row can have is a slip in the command, not in the rows. */
+function checkNames(columns: InputColumns, { names = [] }: TableHeader, source: string): void {
+  const missing = Object.values(columns).find(
+    (column) => typeof column === "string" && !names.includes(column),
+  );
+  if (missing === undefined) return;
+  throw new ElectraError("ERR_ELECTRA_USAGE", `${nameOf(source)} has no column "${missing}"`, {
+    hint:
+      names.length > 0
+        ? `Its columns are ${names.map((name) => JSON.stringify(name)).join(", ")}.`
+        : "Without a header columns have no names: give numbers, from 0.",
+    exitCode: 2,
+  });
 }
 
 function textOf(value: unknown, column: InputColumn): string {

@@ -136,11 +136,6 @@ describe("texts", () => {
       /a\.tsv, line 2: column "text" is missing/,
     ],
     [
-      "no such column",
-      { name: "a.csv", text: "x,y\n1,2\n", columns: { text: "z" } },
-      /line 2: there is no column "z"/,
-    ],
-    [
       "broken JSON",
       { name: "a.jsonl", text: '{"text": "a"}\n{"text": \n' },
       /a\.jsonl, line 2: no valid JSON/,
@@ -162,6 +157,16 @@ describe("texts", () => {
       "no known column",
       { name: "a.csv", text: "x,y\n1,2\n" },
       /has the columns "x", "y", none of which is called text/,
+    ],
+    [
+      "no such column",
+      { name: "a.csv", text: "x,y\n1,2\n", columns: { text: "z" } },
+      /a\.csv has no column "z"/,
+    ],
+    [
+      "a name without a header",
+      { name: "a.csv", text: "x,y\n", header: false, columns: { text: "x" } },
+      /a\.csv has no column "x"/,
     ],
     ["columns without names", { name: "a.csv", text: "1,2\n", header: false }, /has 2 columns without names/],
     ["an ending that says nothing", { name: "a.dat", text: "x" }, /does not say how it is written/],

@@ -96,7 +96,13 @@ it("passes failures on in their place: of a block, of the source, of the signal"
     yield 1;
     throw new Error("torn");
   }
-  await expect(collect(mapInBlocks(broken(), double, { size: 4 }))).rejects.toThrow("torn");
+  // What came before is finished first.
+  const before: number[] = [];
+  const untilTorn = async () => {
+    for await (const value of mapInBlocks(broken(), double, { size: 4 })) before.push(value);
+  };
+  await expect(untilTorn()).rejects.toThrow("torn");
+  expect(before).toEqual([2]);
   const controller = new AbortController();
   const stopped = mapInBlocks(numbers(1000), double, { size: 2, signal: controller.signal });
   await stopped.next();
