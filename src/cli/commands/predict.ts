@@ -6,7 +6,7 @@ import { shellQuote } from "../output.js";
 import { addRunOptions, machineOf } from "../run-options.js";
 import type { PredictCommandOptions } from "../run-predict.js";
 
-type Options = PredictCommandOptions & { readonly model?: string };
+type Options = PredictCommandOptions & { readonly model?: string; readonly vocabFile?: string };
 
 export function define(command: Command): CommandHandler<Options> {
   command
@@ -15,6 +15,7 @@ export function define(command: Command): CommandHandler<Options> {
       "a fine-tuned model: the folder of a trial, a checkpoint, or the run it lies in",
     )
     .option("--task <name>", "which of the model's tasks, if it knows several")
+    .option("--vocab-file <file>", "the model's vocabulary, if it is not the vocab.txt beside its weights")
     .optionsGroup("Rows:")
     .option("--input <file>", "rows to predict; -: standard input", "-")
     .addOption(
@@ -71,7 +72,12 @@ export function define(command: Command): CommandHandler<Options> {
     const { outputFile } = options;
     if (outputFile !== undefined) await checkOutputFile(outputFile, options.overwrite);
     const { FinetunedModel } = await import("../../inference/finetuned-model.js");
-    const model = await FinetunedModel.open(options.model!, { ...machineOf(options), signal });
+    const { vocabFile } = options;
+    const model = await FinetunedModel.open(options.model!, {
+      ...machineOf(options),
+      ...(vocabFile === undefined ? {} : { vocabFile }),
+      signal,
+    });
     try {
       await runPredict(output, signal, model, options);
     } finally {

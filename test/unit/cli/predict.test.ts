@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { FinetunedTask } from "../../../src/finetuning/finetuned-file.js";
@@ -109,6 +109,25 @@ describe.skipIf(skipped !== "")(`predict${skipped}`, () => {
     const { stderr, stdout } = await predict(likeness, "rows.txt", "the cat\n", "--n-best", "2");
     expect(stderr).toContain("warning: --n-best says nothing about likeness, whose head is regression");
     expect(rowsOf({ stdout })).toEqual([{ value: expect.any(Number) }]);
+  });
+
+  it("takes a vocabulary from elsewhere, and misses one that is gone", async () => {
+    const { trial, folder } = await saveTinyFinetuned({ tasks: [mood] });
+    const elsewhere = join(await temporaryFolder(), "words.txt");
+    // The part alone: a checkpoint without one of its files is none.
+    const model = join(await temporaryFolder(), "model");
+    cpSync(folder, model, { recursive: true });
+    renameSync(join(model, "vocab.txt"), elsewhere);
+    const input = join(trial, "rows.txt");
+    writeFileSync(input, "the cat\n");
+    const common = ["predict", "--device", "cpu", "--threads", "1", "--input", input, "--model", model];
+    expect(await runCli(...common)).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--vocab-file"),
+    });
+    const { code, stdout } = await runCli(...common, "--vocab-file", elsewhere);
+    expect(code).toBe(0);
+    expect(rowsOf({ stdout })).toHaveLength(1);
   });
 
   it("takes one of several tasks", async () => {
