@@ -1,39 +1,25 @@
-import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ElectraError } from "../errors.js";
 import { MOMENTS_FILE } from "./checkpoint-folders.js";
+import { configBeside } from "./config-beside.js";
 import { deriveConfig } from "./derived-config.js";
 import { FolderTensors } from "./folder-tensors.js";
 import { type HfConfig, TWO_TOWER_MODEL_TYPE } from "./hf-config.js";
-import { type HalfName, type PretrainingHalf, TIED_OUTPUT_WEIGHT } from "./hf-layout.js";
+import { type HalfName, TIED_OUTPUT_WEIGHT } from "./hf-layout.js";
 import { type ModelFolder, readModelConfig, resolveModelFolder } from "./model-folder.js";
 import type { ParameterStore } from "./parameter-store.js";
 import { SafetensorsReader } from "./safetensors.js";
-import type { StoredTensor, TensorFile } from "./tensor-file.js";
+import type { TensorFile } from "./tensor-file.js";
 import { TensorBundleReader } from "./tensorflow/tensor-bundle.js";
 import { transpose } from "./transpose.js";
 import { type EncoderScopes, isModelVariable, variableOfTensor } from "./variable-names.js";
-
-/** A weight under the reference's name and in its orientation: kernels are [in, out]. */
-export interface ModelTensor extends StoredTensor {
-  /** File that holds it, and its name there. */
-  readonly file: string;
-  readonly stored: string;
-}
-
-/** A tensor of the files that is no weight of the model. */
-export interface IgnoredTensor {
-  readonly stored: string;
-  readonly file: string;
-  readonly shape: readonly number[];
-  readonly reason: string;
-}
-
-interface Place {
-  readonly file: TensorFile;
-  readonly stored: string;
-  readonly transposed: boolean;
-}
+import {
+  type IgnoredTensor,
+  type ModelTensor,
+  type Place,
+  sameValues,
+  WeightCollection,
+} from "./weight-collection.js";
 
 /**
  * All weights of a model under the names of the reference's TensorFlow graph, whatever the format of its files. A generator
@@ -152,31 +138,9 @@ export async function readModelWeights(path: string): Promise<ModelWeights> {
   }
 }
 
-/** Collects tensors of one or more files under the reference's names. */
-class Collection {
-  readonly tensors = new Map<string, ModelTensor>();
-  readonly places = new Map<string, Place>();
-  readonly ignored: IgnoredTensor[] = [];
-
-  add(file: TensorFile, stored: string, variable: string, transposed: boolean): void {
-    const { dtype, shape } = file.tensors.get(stored)!;
-    this.tensors.set(variable, {
-      dtype,
-      shape: transposed ? [shape[1]!, shape[0]!] : shape,
-      file: file.path,
-      stored,
-    });
-    this.places.set(variable, { file, stored, transposed });
-  }
-
-  ignore(file: TensorFile, stored: string, reason: string): void {
-    this.ignored.push({ stored, file: file.path, shape: file.tensors.get(stored)!.shape, reason });
-  }
-}
-
 async function openParts(model: ModelFolder, files: TensorFile[]): Promise<ModelWeights> {
   const configs: Partial<Record<HalfName, HfConfig>> = {};
-  const found = new Collection();
+  const found = new WeightCollection();
   // The discriminator first: what the generator shares with it is compared.
   for (const part of ["discriminator", "finetuned", "generator"] as const) {
     const folder = model.halves[part];
@@ -211,7 +175,7 @@ const ELECTRA: EncoderScopes = { encoder: "electra", embeddings: "electra" };
 async function generatorScopes(
   model: ModelFolder,
   config: HfConfig,
-  found: Collection,
+  found: WeightCollection,
   file: TensorFile,
 ): Promise<EncoderScopes> {
   // Two towers keep their own names; only the embeddings that they share with the discriminator are `electra`.
@@ -232,7 +196,7 @@ async function generatorScopes(
   return { encoder: "generator", embeddings: shared ? "electra" : "generator" };
 }
 
-async function addPart(found: Collection, file: TensorFile, scopes: EncoderScopes): Promise<void> {
+async function addPart(found: WeightCollection, file: TensorFile, scopes: EncoderScopes): Promise<void> {
   for (const [stored, { shape }] of file.tensors) {
     if (stored.endsWith(".position_ids")) found.ignore(file, stored, "a buffer: the positions 0, 1, 2, …");
     else if (stored === TIED_OUTPUT_WEIGHT)
@@ -252,24 +216,11 @@ async function addPart(found: Collection, file: TensorFile, scopes: EncoderScope
   }
 }
 
-async function sameValues(left: Place, right: Place): Promise<boolean> {
-  const a = left.file.tensors.get(left.stored);
-  const b = right.file.tensors.get(right.stored);
-  if (a === undefined || b === undefined || a.dtype !== b.dtype || String(a.shape) !== String(b.shape))
-    return false;
-  const others = right.file.chunks(right.stored)[Symbol.asyncIterator]();
-  for await (const piece of left.file.chunks(left.stored)) {
-    const other = await others.next();
-    if (other.done === true || Buffer.compare(piece, other.value) !== 0) return false;
-  }
-  return true;
-}
-
 async function openBundle(model: ModelFolder, prefix: string, files: TensorFile[]): Promise<ModelWeights> {
   const bundle = await TensorBundleReader.open(prefix);
   files.push(bundle);
   await bundle.checkFiles();
-  const found = new Collection();
+  const found = new WeightCollection();
   for (const stored of bundle.tensors.keys()) {
     if (isModelVariable(stored)) found.add(bundle, stored, stored, false);
     else if (/\/adam_[mv]$/.test(stored)) found.ignore(bundle, stored, "a moment of the optimizer");
@@ -306,46 +257,4 @@ async function openBundle(model: ModelFolder, prefix: string, files: TensorFile[
   );
   const moments = complete ? bundle : undefined;
   return new ModelWeights({ model, configs, tensors, ignored, step, moments }, found.places, files);
-}
-
-/**
- * What a TensorFlow checkpoint does not tell may be said in a `config.json` beside it, with the fields of Hugging Face's: for
- * both networks, or under `discriminator` and `generator`.
- */
-async function configBeside(folder: string): Promise<Partial<Record<PretrainingHalf, Partial<HfConfig>>>> {
-  const path = join(folder, "config.json");
-  if (
-    !(await stat(path).then(
-      () => true,
-      () => false,
-    ))
-  )
-    return {};
-  const fail = (message: string, cause?: unknown): never => {
-    throw new ElectraError("ERR_ELECTRA_HF_CONFIG", `${path}: ${message}`, { cause, exitCode: 2 });
-  };
-  let document: unknown;
-  try {
-    document = JSON.parse(await readFile(path, "utf8"));
-  } catch (error) {
-    return fail(`not valid JSON (${(error as Error).message})`, error);
-  }
-  if (typeof document !== "object" || document === null) return fail("not a JSON object");
-  const all = document as Record<string, unknown>;
-  const fields = (part: PretrainingHalf): Partial<HfConfig> => {
-    const own = all[part];
-    const merged = { ...all, ...(typeof own === "object" && own !== null ? own : {}) };
-    const heads = merged["num_attention_heads"];
-    const act = merged["hidden_act"];
-    if (heads !== undefined && !(Number.isSafeInteger(heads) && (heads as number) > 0)) {
-      fail(`num_attention_heads is ${JSON.stringify(heads)}, expected a positive whole number`);
-    }
-    if (act !== undefined && typeof act !== "string")
-      fail(`hidden_act is ${JSON.stringify(act)}, expected a name`);
-    return {
-      ...(heads === undefined ? {} : { num_attention_heads: heads as number }),
-      ...(act === undefined ? {} : { hidden_act: act as string }),
-    };
-  };
-  return { discriminator: fields("discriminator"), generator: fields("generator") };
 }

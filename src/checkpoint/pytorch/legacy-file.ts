@@ -1,7 +1,8 @@
 import type { ByteSource } from "../byte-source.js";
 import { DTYPE_BYTES, type Dtype } from "../safetensors-header.js";
+import { PickleCutError, PickleError, type PickleValue } from "./pickle-values.js";
 import { tensorsOf } from "./state-dict.js";
-import { PickleCutError, PickleError, type PickleValue, unpickle } from "./unpickler.js";
+import { unpickle } from "./unpickler.js";
 
 /** The bytes of the storages that tensors lie in. */
 export interface LegacyStorages {

@@ -3,8 +3,9 @@ import { type ByteSource, FileSource } from "../byte-source.js";
 import { DTYPE_BYTES, elementCount } from "../safetensors-header.js";
 import { type TensorFile, toIntegers, widenToFloat32 } from "../tensor-file.js";
 import { type LegacyStorages, readLegacyFile } from "./legacy-file.js";
+import { PickleError, type StorageRef, type TensorRef } from "./pickle-values.js";
 import { tensorsOf } from "./state-dict.js";
-import { PickleError, type StorageRef, type TensorRef, unpickle } from "./unpickler.js";
+import { unpickle } from "./unpickler.js";
 import { ZipArchive, ZipError } from "./zip-archive.js";
 
 /** No state dict of names and shapes comes near it. */

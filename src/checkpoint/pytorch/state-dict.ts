@@ -1,4 +1,4 @@
-import { type PickleDict, PickleError, type PickleValue, type TensorRef } from "./unpickler.js";
+import { type PickleDict, PickleError, type PickleValue, type TensorRef } from "./pickle-values.js";
 
 /** Where trainers put a state dict among other things. */
 const WRAPPERS = ["state_dict", "model_state_dict", "model"];

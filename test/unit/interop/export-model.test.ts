@@ -120,7 +120,9 @@ describe("a model of our own", () => {
       /^---\n[\s\S]*ElectraForMaskedLM[\s\S]*20 training steps|20 training steps[\s\S]*ElectraForMaskedLM/,
     );
     expect(result.leftOut.every(({ reason }) => reason === "of another part")).toBe(true);
-    expect((await readModelWeights(outputDir)).model.halves).toEqual({ generator: outputDir });
+    const weights = await readModelWeights(outputDir);
+    expect(weights.model.halves).toEqual({ generator: outputDir });
+    await weights.close();
   });
 
   it("is not written over anything, and leaves nothing behind when it cannot be written", async () => {
