@@ -160,12 +160,12 @@ void declare_inference(Scene& s, const Shape& shape, Activation activation) {
 }
 
 void declare_activation(Scene& s, int64_t n, int64_t spare, int64_t width, Activation activation,
-                        bool in_place) {
+                        bool in_place, double scale = 4) {
   const int64_t capacity = n + spare;
   const Extent tokens = s.extent(capacity, spare > 0 ? n : -1);
   Look look;
   look.actual = n;
-  look.scale = 4;
+  look.scale = scale;
   if (in_place) look.role = Role::kAccumulator;
   ActivationForward f;
   f.tokens = tokens;
@@ -187,7 +187,7 @@ void declare_activation(Scene& s, int64_t n, int64_t spare, int64_t width, Activ
   b.dy = s.matrix("dy", capacity, width, gradient);
   b.dx = in_place ? b.dy : s.matrix("dx", capacity, width, gradient_output(n, 1));
   s.backward([=](Operators& o) { o.activation_backward(b); });
-  if (!in_place && (activation != Activation::kRelu || n * width < 2000)) {
+  if (!in_place && scale > 0 && (activation != Activation::kRelu || n * width < 2000)) {
     s.cotangent("y", "dy");
     s.gradient("x", "dx");
   }
@@ -215,6 +215,9 @@ void add_linear_cases(Cases* cases) {
           {"activation", name, [=](Scene& s) { declare_activation(s, 65, 4, width, activation, false); }});
       cases->push_back({"activation", name + " in place",
                         [=](Scene& s) { declare_activation(s, 20, 3, width, activation, true); }});
+      // The slope of relu at 0 is a matter of definition: 0.
+      cases->push_back({"activation", name + " at 0",
+                        [=](Scene& s) { declare_activation(s, 5, 0, width, activation, false, 0); }});
     }
   }
   for (const Shape& shape : shapes) {
