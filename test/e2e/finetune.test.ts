@@ -241,6 +241,25 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
       expect(stdout).toBe("3600");
       files.push(await readFile(join(place, readdirSync(place)[0]!)));
     }
+    // What a thread cannot do reaches the command as what it is.
+    const tooShort = { ...hparams, task_names: ["where"], max_seq_length: 7, do_eval: false };
+    const refused = await runCli(
+      [
+        "finetune",
+        "--data-dir",
+        "many",
+        "--model-name",
+        "m",
+        "--json",
+        "--hparams",
+        JSON.stringify(tooShort),
+      ],
+      { cwd: folder },
+    );
+    expect([refused.code, JSON.parse(refused.stdout).error.message]).toEqual([
+      2,
+      "max_seq_length 7 leaves no room for the context beside a question of 5 tokens.",
+    ]);
     expect(files[1]!.equals(files[0]!)).toBe(true);
     expect(files[2]!.equals(files[0]!)).toBe(true);
   }, 60_000);

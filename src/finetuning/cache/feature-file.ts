@@ -226,6 +226,8 @@ export async function openFeatureFile(
       read: (row) => readRow(descriptor, index, row),
       close: () => closeSync(descriptor),
     };
+  } catch (error) {
+    return { unusable: `it cannot be read (${(error as Error).message})` };
   } finally {
     await handle.close();
   }
@@ -244,7 +246,9 @@ async function readTrailer(handle: FileHandle): Promise<Trailer | string> {
   } catch {
     return "its end is damaged";
   }
-  const { rows, recordBytes } = trailer;
+  const { rows, recordBytes, examples } = trailer ?? {};
+  const counted = [rows, recordBytes, examples].every((count) => Number.isSafeInteger(count) && count >= 0);
+  if (!counted || !Array.isArray(trailer.skipped)) return "its end is damaged";
   return recordBytes + 8 * rows + length + TAIL === size ? trailer : "its size is wrong";
 }
 

@@ -296,6 +296,11 @@ describe("a cache", () => {
     ["changed in a row", (bytes) => flipped(bytes, 1000)],
     ["changed in its last byte", (bytes) => flipped(bytes, bytes.length - 1)],
     ["changed in its trailer", (bytes) => flipped(bytes, bytes.length - 40)],
+    ["of a trailer without sense", (bytes) => withTrailer(bytes, "null")],
+    [
+      "of a trailer with impossible counts",
+      (bytes) => withTrailer(bytes, '{"rows":-1,"recordBytes":8,"examples":1}'),
+    ],
     ["longer than it was", (bytes) => Buffer.concat([Buffer.alloc(8), bytes])],
   ])("that is %s is made again, with a note", async (_what, damage) => {
     const { settings, file, rows } = await filled();
@@ -420,4 +425,12 @@ function flipped(bytes: Buffer<ArrayBuffer>, place: number): Buffer {
   const copy = Buffer.from(bytes);
   copy[place]! ^= 1;
   return copy;
+}
+
+/** The last eight bytes are a name, the four before them the trailer's length. */
+function withTrailer(bytes: Buffer, json: string): Buffer {
+  const length = bytes.readUInt32LE(bytes.length - 12);
+  const tail = Buffer.from(bytes.subarray(bytes.length - 12));
+  tail.writeUInt32LE(json.length);
+  return Buffer.concat([bytes.subarray(0, bytes.length - 12 - length), Buffer.from(json), tail]);
 }

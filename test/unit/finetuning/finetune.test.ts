@@ -260,6 +260,24 @@ describe("an interrupted run", () => {
     expect(steps).toEqual(Array.from({ length: 32 }, (_, i) => i + 1));
   });
 
+  it("of negative num_trials goes on until it is stopped", async () => {
+    const { run } = await workshop();
+    const controller = new AbortController();
+    const log: PlainEngineLog = { created: [], steps: [] };
+    const asked = { num_trials: -1, num_train_epochs: 0.5 };
+    const onTrial = ({ trial }: { readonly trial: number }) => {
+      if (trial === 3) controller.abort();
+    };
+    const { result } = await run(asked, { signal: controller.signal, onTrial }, log);
+    expect(result.status).toBe("interrupted");
+    expect(result.trials.map(({ trial, status, steps }) => [trial, status, steps])).toEqual([
+      [1, "finished", 4],
+      [2, "finished", 4],
+      [3, "interrupted", 0],
+    ]);
+    expect(result.trials[2]!.checkpoint).toBeUndefined();
+  });
+
   it("keeps the trials before", async () => {
     const { run } = await workshop();
     let trial = 0;
