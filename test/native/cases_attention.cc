@@ -167,6 +167,12 @@ void add_attention_cases(Cases* cases) {
                         }});
     }
   }
+  RowsLook vacant;  // no rows, but tokens to spare: they are cleared all the same
+  vacant.pitch = 8;
+  vacant.spare = 3;
+  cases->push_back({"attention", "B = 0, tokens to spare", [=](Scene& s) {
+                      declare_attention(s, vacant, 1, 64, AttentionMask::kFull, 0.1f, 1, false);
+                    }});
   RowsLook real;
   real.lengths.assign(32, 128);
   real.pitch = 128;
