@@ -14,7 +14,7 @@ export function define(command: Command): CommandHandler<Options> {
   command
     .argument(
       "[path]",
-      "folder of a run, checkpoint, Hugging Face model or dataset; a TensorFlow checkpoint; a .safetensors, pytorch_model.bin, .tfrecord or vocab.txt file",
+      "folder of a run, checkpoint, Hugging Face model or dataset; a TensorFlow checkpoint; a .safetensors, pytorch_model.bin, .tfrecord, .onnx or vocab.txt file",
     )
     .option("--data-dir <folder>", "where --model-name is looked up")
     .option("--model-name <name>", "a model of --data-dir instead of a path")

@@ -9,6 +9,7 @@ import { findTensorBundle } from "../../checkpoint/tensorflow/find-bundle.js";
 import { readManifest } from "../../data/dataset-manifest.js";
 import { ElectraError } from "../../errors.js";
 import type { ListingRow } from "../output.js";
+import { inspectOnnx, ONNX_MODEL } from "./inspect-onnx.js";
 import { inspectRecords } from "./inspect-records.js";
 import { inspectBundle, inspectPytorch, inspectSafetensors } from "./inspect-tensors.js";
 import { inspectVocabulary } from "./inspect-vocabulary.js";
@@ -50,6 +51,8 @@ export async function inspectPath(path: string): Promise<Inspection> {
       next: ["pretrain", "--data-dir", join(resolve(path), ".."), "--model-name", "electra-small"],
     };
   }
+  const exported = join(path, ONNX_MODEL);
+  if (await isFile(exported)) return await inspectOnnx(exported, path);
   return await inspectModel(await resolveModelFolder(path));
 }
 
@@ -130,6 +133,7 @@ async function inspectFile(path: string): Promise<Inspection> {
   const name = basename(path);
   const bundle = await findTensorBundle(path);
   if (bundle !== undefined) return await inspectBundle(bundle);
+  if (name.endsWith(".onnx")) return await inspectOnnx(path);
   if (name.endsWith(".safetensors")) return await inspectSafetensors(path);
   if (/\.tfrecords?\b/.test(name)) return await inspectRecords(path);
   const head = await firstBytes(path);
@@ -139,9 +143,16 @@ async function inspectFile(path: string): Promise<Inspection> {
   }
   if (name.endsWith(".txt") && head.every((byte) => byte !== 0)) return await inspectVocabulary(path);
   throw new ElectraError("ERR_ELECTRA_FILE_KIND", `${path} is none of the files that can be inspected`, {
-    hint: "These are *.safetensors, pytorch_model.bin, a TensorFlow checkpoint's .index, *.tfrecord* and vocab.txt, besides folders of models and data.",
+    hint: "These are *.safetensors, pytorch_model.bin, a TensorFlow checkpoint's .index, *.tfrecord*, *.onnx and vocab.txt, besides folders of models and data.",
     exitCode: 2,
   });
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return await stat(path).then(
+    (info) => info.isFile(),
+    () => false,
+  );
 }
 
 async function firstBytes(path: string): Promise<Uint8Array> {

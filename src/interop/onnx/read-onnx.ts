@@ -20,11 +20,18 @@ export interface ReadNode extends OnnxNode {
 export interface ReadTensor {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly type: OnnxType;
+  readonly type: ReadType;
   readonly file: string;
   readonly begin: number;
+  /** 0 where they are stored in another way than as raw bytes. */
   readonly bytes: number;
 }
+
+/** A type that this package writes, or the number of another one in `TensorProto.DataType`. */
+export type ReadType = OnnxType | `type ${number}`;
+
+/** An input or output of the file's graph. */
+export type ReadValue = Omit<OnnxValue, "type"> & { readonly type: ReadType };
 
 /** What a file says, without the values of its weights. */
 export interface ReadOnnx {
@@ -33,16 +40,17 @@ export interface ReadOnnx {
   readonly name: string;
   readonly nodes: readonly ReadNode[];
   readonly tensors: ReadonlyMap<string, ReadTensor>;
-  readonly inputs: readonly OnnxValue[];
-  readonly outputs: readonly OnnxValue[];
+  readonly inputs: readonly ReadValue[];
+  readonly outputs: readonly ReadValue[];
 }
 
 /** As much as is read at a time; the values of weights are left where they are. */
 const BLOCK_BYTES = 1 << 16;
 
 /**
- * Reads an ONNX model with a second piece of code beside the writer, for checking what was written: every field at its
- * place in the file, weights by their places alone.
+ * Reads an ONNX model with a second piece of code beside the writer, for checking what was written and for looking into it:
+ * every field at its place in the file, weights by their places alone. Of other programs' models what this package does not
+ * write is left out: subgraphs, functions, attributes of further types.
  *
  * @throws ElectraError `ERR_ELECTRA_ONNX` with the byte at which a file breaks the format
  */
@@ -64,6 +72,10 @@ interface Field {
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+function typeOf(code: number): ReadType {
+  return (Object.keys(DATA_TYPES) as OnnxType[]).find((name) => DATA_TYPES[name] === code) ?? `type ${code}`;
+}
 
 class OnnxFile {
   readonly #source: ByteSource;
@@ -95,8 +107,8 @@ class OnnxFile {
   async #graph({ begin, end }: Field): Promise<Omit<ReadOnnx, "irVersion" | "opset">> {
     const nodes: ReadNode[] = [];
     const tensors = new Map<string, ReadTensor>();
-    const inputs: OnnxValue[] = [];
-    const outputs: OnnxValue[] = [];
+    const inputs: ReadValue[] = [];
+    const outputs: ReadValue[] = [];
     let name = "";
     for await (const field of this.#fields(begin, end)) {
       if (field.number === FIELDS.graph.node) nodes.push(await this.#node(field));
@@ -147,7 +159,8 @@ class OnnxFile {
     if (type === ATTRIBUTE_TYPES.float) return { [name]: { kind: "float", value: float } };
     if (type === ATTRIBUTE_TYPES.int) return { [name]: { kind: "int", value: int } };
     if (type === ATTRIBUTE_TYPES.ints) return { [name]: { kind: "ints", value: ints } };
-    throw this.#broken(`has an attribute "${name}" of type ${type}`, begin);
+    // Of a type that this package does not write.
+    return {};
   }
 
   async #tensor(outer: Field): Promise<ReadTensor> {
@@ -169,17 +182,17 @@ class OnnxFile {
         external.set(entry[0] ?? "", entry[1] ?? "");
       }
     }
-    const type = this.#type(code, outer.begin);
+    const type = typeOf(code);
     if (location === EXTERNAL) {
       const file = join(dirname(this.#source.path), external.get("location") ?? "");
       const begin = Number(external.get("offset"));
       return { name, shape, type, file, begin, bytes: Number(external.get("length")) };
     }
-    if (raw === undefined) throw this.#broken(`has no values for "${name}"`, outer.begin);
-    return { name, shape, type, file: this.#source.path, begin: raw.begin, bytes: raw.end - raw.begin };
+    const { begin, end } = raw ?? { begin: outer.begin, end: outer.begin };
+    return { name, shape, type, file: this.#source.path, begin, bytes: end - begin };
   }
 
-  async #value(outer: Field): Promise<OnnxValue> {
+  async #value(outer: Field): Promise<ReadValue> {
     const shape: (number | string)[] = [];
     let name = "";
     let code = 0;
@@ -193,7 +206,7 @@ class OnnxFile {
         }
       }
     }
-    return { name, type: this.#type(code, outer.begin), shape };
+    return { name, type: typeOf(code), shape };
   }
 
   /** TensorShapeProto { 1 dim { 1 value | 2 name } } */
@@ -205,12 +218,6 @@ class OnnxFile {
       }
     }
     return sizes;
-  }
-
-  #type(code: number, at: number): OnnxType {
-    const type = (Object.keys(DATA_TYPES) as OnnxType[]).find((name) => DATA_TYPES[name] === code);
-    if (type === undefined) throw this.#broken(`has values of type ${code}`, at);
-    return type;
   }
 
   async #text({ begin, end }: Field): Promise<string> {
@@ -267,7 +274,7 @@ class OnnxFile {
 
   #broken(what: string, at: number): ElectraError {
     return new ElectraError("ERR_ELECTRA_ONNX", `${this.#source.path}: ${what} (byte ${at})`, {
-      hint: "The model was not written as it should be: export it again.",
+      hint: "The file is damaged or no ONNX model: export it again.",
     });
   }
 }

@@ -381,6 +381,33 @@ describe("the command export", () => {
     expect(existsSync(place("unused"))).toBe(false);
   });
 
+  it("writes what inspect looks into, as a folder and as a file", async () => {
+    for (const path of ["encoder", "encoder/onnx/model.onnx", "external"].map(place)) {
+      const { code, stdout } = await runCli("inspect", path);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(/input_ids +int64 \[batch_size, sequence_length\]/);
+      expect(stdout).toMatch(/electra\.embeddings\.word_embeddings\.weight +float \[39, 8\]/);
+      expect(stdout).toMatch(/weights +(39|43) of \d+ values/);
+    }
+    const { stdout } = await runCli("inspect", place("mrpc"), "--json");
+    const document = JSON.parse(stdout);
+    expect(document).toMatchObject({
+      kind: "onnx",
+      opset: 17,
+      export: { target: "onnx", head: { kind: "classification", task: "mrpc" } },
+      outputs: [{ name: "logits", type: "float", shape: ["batch_size", 2] }],
+    });
+    expect(document.tensors).toContainEqual({
+      name: "task_specific.mrpc.dense.bias",
+      type: "float",
+      shape: [2],
+      bytes: 8,
+    });
+    writeFileSync(place("bad.onnx"), "this is no model at all, whatever its name");
+    const bad = await runCli("inspect", place("bad.onnx"));
+    expect([bad.code, bad.stderr]).toEqual([1, expect.stringMatching(/bad\.onnx: .* \(byte \d+\)/)]);
+  });
+
   it("refuses another format by name", async () => {
     const { code, stderr } = await runCli("export", "--to", "poem", "--model", "m", "--output-dir", "o");
     expect([code, stderr]).toEqual([2, expect.stringMatching(/Allowed choices are .*onnx/)]);
