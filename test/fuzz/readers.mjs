@@ -434,6 +434,56 @@ const training = JSON.stringify({
   files: { "generator/config.json": 700 },
 });
 
+const onnx = {
+  name: "onnx",
+  async prepare(load) {
+    const { readOnnxFrom } = await load("interop/onnx/read-onnx.js");
+    const { attribute, GraphBuilder } = await load("interop/onnx/graph-builder.js");
+    const { writeOnnx } = await load("interop/onnx/write-onnx.js");
+    const graph = new GraphBuilder("fuzz");
+    const x = graph.input("x", "float", ["rows", 3]);
+    const product = graph.node("MatMul", [x, graph.kernel("dense.weight", 3, 2)]);
+    const sum = graph.node("Add", [product, graph.weight("dense.bias", [2])]);
+    const turned = graph.node("Transpose", [sum], { perm: attribute.ints([1, 0]) });
+    graph.output("y", graph.node("Mul", [turned, graph.floats(0.1)]), "float", [2, "rows"]);
+    const built = graph.build();
+    /** The model and, where they are apart, its weights, in memory. */
+    const written = async (embeddedBytes) => {
+      const files = {};
+      const createFile = async (path, contents) => {
+        const pieces = [];
+        for await (const piece of contents) pieces.push(piece);
+        files[path] = Uint8Array.from(Buffer.concat(pieces));
+        return files[path].length;
+      };
+      const weightData = ({ shape }) => [new Uint8Array(4 * shape.reduce((a, b) => a * b, 1))];
+      const options = {
+        graph: built,
+        weightData,
+        producerVersion: "0",
+        files: { createFile },
+        embeddedBytes,
+      };
+      await writeOnnx("x.onnx", options);
+      return { "x.onnx": files["x.onnx"] };
+    };
+    const originals = [await written(2 ** 20), await written(0)];
+    return {
+      originals,
+      mutate(random) {
+        const good = random.pick(originals)["x.onnx"];
+        // Most lengths of blocks stand where a tag does not; any place is good.
+        return { "x.onnx": mutateBytes(good, random, Array.from(good.keys())) };
+      },
+      async read(files, done) {
+        const open = await opener(load, files);
+        await readOnnxFrom(await open("x.onnx"));
+        done();
+      },
+    };
+  },
+};
+
 export const readers = [
   tfrecord,
   tensorflow,
@@ -459,4 +509,5 @@ export const readers = [
     "parseCheckpointState",
     'model_checkpoint_path: "model.ckpt-5"\nall_model_checkpoint_paths: "model.ckpt-5"\n',
   ),
+  onnx,
 ];

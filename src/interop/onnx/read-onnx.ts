@@ -55,7 +55,11 @@ const BLOCK_BYTES = 1 << 16;
  * @throws ElectraError `ERR_ELECTRA_ONNX` with the byte at which a file breaks the format
  */
 export async function readOnnx(path: string): Promise<ReadOnnx> {
-  const source = await FileSource.open(path);
+  return await readOnnxFrom(await FileSource.open(path));
+}
+
+/** The same for any source of bytes, which is closed at the end. */
+export async function readOnnxFrom(source: ByteSource): Promise<ReadOnnx> {
   try {
     return await new OnnxFile(source).model();
   } finally {
@@ -182,6 +186,13 @@ class OnnxFile {
         external.set(entry[0] ?? "", entry[1] ?? "");
       }
     }
+    // Their product is a number of bytes to others.
+    if (
+      !(shape.reduce((product, size) => product * size, 1) <= Number.MAX_SAFE_INTEGER) ||
+      shape.some((size) => size < 0)
+    ) {
+      throw this.#broken(`has "${name}" with the shape [${shape.join(", ")}]`, outer.begin);
+    }
     const type = typeOf(code);
     if (location === EXTERNAL) {
       const file = join(dirname(this.#source.path), external.get("location") ?? "");
@@ -221,7 +232,12 @@ class OnnxFile {
   }
 
   async #text({ begin, end }: Field): Promise<string> {
-    return utf8.decode(await this.#read(begin, end - begin));
+    const bytes = await this.#read(begin, end - begin);
+    try {
+      return utf8.decode(bytes);
+    } catch {
+      throw this.#broken("has a text that is no UTF-8", begin);
+    }
   }
 
   /** The fields of the message that lies in [begin, end). Blocks are not read, but by who wants them. */
