@@ -132,7 +132,7 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
 
   it("after Ctrl-C goes on with the same command, and says so when everything is done", async () => {
     const settings = { task_names: ["names"], num_train_epochs: 30 };
-    const { child, result } = startCli(argumentsOf("stopped", settings), { cwd: folder });
+    const { child, result } = startCli(argumentsOf("stopped", settings, "--seed", "7"), { cwd: folder });
     await steps([trialFolder("stopped", "names")], 20, () => child.exitCode === null);
     child.kill("SIGINT");
     const stopped = await result;
@@ -141,18 +141,19 @@ describe.skipIf(missing !== undefined)(`finetune${missing ? ` (skipped: ${missin
     expect(status).toBe("interrupted");
     expect(trials[0].steps).toBeGreaterThanOrEqual(20);
     expect(stopped.stderr).toContain("npx electra-native finetune --data-dir data --model-name stopped");
+    expect(stopped.stderr).toMatch(/ --seed 7 --threads 2\n/);
 
-    const again = await run("stopped", settings);
+    const again = await run("stopped", settings, "--seed", "7");
     expect(JSON.parse(again.stdout)).toMatchObject({ status: "finished", trials: [{ steps: 750 }] });
     expect(again.stderr).toContain(`step ${trials[0].steps} of 750`);
-    const complete = await run("stopped", settings);
+    const complete = await run("stopped", settings, "--seed", "7");
     expect(complete.code).toBe(0);
     expect(JSON.parse(complete.stdout)).toMatchObject({ status: "complete", trials: [{ status: "kept" }] });
     expect(complete.stderr).toContain("--overwrite");
-    const other = await run("stopped", { ...settings, learning_rate: 1e-3 });
+    const other = await run("stopped", { ...settings, learning_rate: 1e-3 }, "--seed", "7");
     expect(other.code).toBe(2);
     expect(JSON.parse(other.stdout).error).toMatchObject({ code: "ERR_ELECTRA_TRIAL_EXISTS" });
-    const anew = await run("stopped", { ...settings, num_train_epochs: 1 }, "--overwrite");
+    const anew = await run("stopped", { ...settings, num_train_epochs: 1 }, "--seed", "7", "--overwrite");
     expect(JSON.parse(anew.stdout)).toMatchObject({ status: "finished", trials: [{ steps: 25 }] });
   }, 120_000);
 

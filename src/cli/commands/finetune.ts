@@ -117,7 +117,11 @@ async function train(output: Output, request: Request, options: Options): Promis
 }
 
 /** The command that goes on; without `--overwrite`, which would delete what there is to go on with. */
-function commandLine({ dataDir, modelName, hparams, taskFile, preset }: Options): string {
+function commandLine(options: Options): string {
+  const { dataDir, modelName, hparams, taskFile, preset, seed, device, precision, threads } = options;
+  const same = Object.entries({ seed, device, precision, threads }).filter(
+    ([, value]) => value !== undefined,
+  );
   return [
     "npx electra-native finetune",
     `--data-dir ${shellQuote(dataDir!)}`,
@@ -125,5 +129,6 @@ function commandLine({ dataDir, modelName, hparams, taskFile, preset }: Options)
     ...(hparams === "{}" ? [] : [`--hparams ${shellQuote(hparams)}`]),
     ...taskFile.map((file) => `--task-file ${shellQuote(file)}`),
     ...(preset === "google" ? [] : [`--preset ${preset}`]),
+    ...same.map(([name, value]) => `--${name} ${value}`),
   ].join(" ");
 }
