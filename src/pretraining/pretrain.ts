@@ -112,6 +112,15 @@ async function trainWith(
     early.emit({ type: "warning", time: Date.now() / 1000, code, message, hint });
   }
   warnOfSmallData(early, setup, data);
+  if (latest !== undefined && options.initFrom !== undefined) {
+    early.emit({
+      type: "warning",
+      time: Date.now() / 1000,
+      code: "init_from_unused",
+      message: `the run continues its own ${latest.path}; the weights of ${options.initFrom} were where it began`,
+      hint: "Choose another --model-name to begin with them again.",
+    });
+  }
   const resumed =
     latest === undefined ? undefined : await resume(engine, setup, latest, fingerprints, early, options);
   const initialized =

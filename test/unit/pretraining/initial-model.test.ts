@@ -206,6 +206,10 @@ describeWithAddon("a run that begins with a model made elsewhere", () => {
       }
       await before.close();
       await after.close();
+
+      const again = await run({ modelName: name, initFrom, hparams: { num_train_steps: 2 } });
+      expect(again.start).toMatchObject({ step: 1, initialized: undefined });
+      expect(again.warnings).toContain("init_from_unused");
     },
   );
 
