@@ -32,9 +32,10 @@ struct Damage {
 };
 
 void declare_step(Scene& s, const std::vector<int64_t>& sizes, double gradient_scale, float max_norm,
-                  const Damage& damage, bool denormal) {
+                  const Damage& damage, bool denormal, bool padded = true) {
   int64_t total = 0;
   const std::vector<Segment> segments = segments_of(sizes, &total);
+  if (!padded) total = segments.back().offset + segments.back().size;
   s.capacity().parameters = total;
   s.capacity().max_segments = static_cast<int64_t>(segments.size());
   std::vector<float> gradient(static_cast<size_t>(total), 0.0f), weights(gradient), m(gradient), v(gradient);
@@ -100,6 +101,8 @@ void add_optimizer_cases(Cases* cases) {
   cases->push_back({"optimizer", "no gradient", [=](Scene& s) { declare_step(s, sizes, 0, 1, {}, false); }});
   cases->push_back(
       {"optimizer", "one segment", [=](Scene& s) { declare_step(s, {70000}, 1, 1, {}, false); }});
+  cases->push_back({"optimizer", "three parameters, nothing behind them",
+                    [=](Scene& s) { declare_step(s, {3}, 1, 1, {}, false, false); }});
   cases->push_back({"optimizer", "no segment", [=](Scene& s) { declare_step(s, {}, 1, 1, {}, false); }});
   cases->push_back(
       {"optimizer", "tiny gradients", [=](Scene& s) { declare_step(s, sizes, 1e-18, 1, {}, true); }});
