@@ -1,31 +1,12 @@
 // Runs every kind of test and ends with `N passed, N failed, N skipped`, the reason of each skip before it.
 //   node scripts/run-all-tests.mjs [stage …]     stages: lint types native emulated golden mutations unit e2e
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { runNode, runVitest } from "./run-vitest.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const scratch = mkdtempSync(join(tmpdir(), "electra-tests-"));
-const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
-
-/** Runs a Node script, showing what it prints and keeping what it prints to stdout. */
-function runNode(args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"] });
-    let output = "";
-    child.stdout.setEncoding("utf8");
-    child.stdout.on("data", (text) => {
-      output += text;
-      process.stdout.write(text);
-    });
-    child.on("error", reject);
-    child.on("close", (code, signal) =>
-      resolve({ ok: code === 0, ending: signal ?? `exit code ${code}`, output }),
-    );
-  });
-}
 
 /** A check that passes or fails as a whole. */
 async function runCheck(args) {
@@ -33,26 +14,9 @@ async function runCheck(args) {
   return { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skips: [] };
 }
 
-async function runVitest(folder) {
-  if (!existsSync(join(root, folder))) return { passed: 0, failed: 0, skips: [] };
-  const file = join(scratch, `${folder.replaceAll("/", "-")}.json`);
-  const args = [vitest, "run", folder, "--reporter=default", "--reporter=json", `--outputFile.json=${file}`];
-  const { ok, ending } = await runNode(args);
-  if (!existsSync(file)) return { passed: 0, failed: 1, skips: [], note: `vitest gave no result: ${ending}` };
-  const result = JSON.parse(readFileSync(file, "utf8"));
-  const skips = [];
-  let failed = result.numFailedTests;
-  for (const { name, status, assertionResults } of result.testResults) {
-    // A file that could not be loaded, or whose hooks failed, has no failed test of its own.
-    if (status === "failed" && !assertionResults.some((test) => test.status === "failed")) failed++;
-    for (const test of assertionResults) {
-      if (test.status === "passed" || test.status === "failed") continue;
-      skips.push(`${name.slice(root.length + 1)}: ${test.fullName.trim()}`);
-    }
-  }
-  // Whatever else vitest found wrong, an unhandled rejection for instance.
-  if (!ok && failed === 0) failed = 1;
-  return { passed: result.numPassedTests, failed, skips };
+/** The tests of a folder, if there is one. */
+async function runFolder(folder) {
+  return existsSync(join(root, folder)) ? await runVitest([folder]) : { passed: 0, failed: 0, skips: [] };
 }
 
 /** A script whose last line of the form `N passed, N failed …` counts all of its parts. */
@@ -105,8 +69,8 @@ const stages = {
   emulated: () => runBuilt("emulated", "scripts/test-emulated.mjs"),
   golden: runGolden,
   mutations: () => runBuilt("mutations", "scripts/test-mutations.mjs", ["--count", "2", "--no-build"]),
-  unit: () => runVitest("test/unit"),
-  e2e: () => runVitest("test/e2e"),
+  unit: () => runFolder("test/unit"),
+  e2e: () => runFolder("test/e2e"),
 };
 
 const asked = process.argv.slice(2);
@@ -119,19 +83,15 @@ if (unknown.length > 0) {
 const total = { passed: 0, failed: 0 };
 const skips = [];
 const table = [];
-try {
-  for (const name of asked.length > 0 ? asked : Object.keys(stages)) {
-    console.log(`\n== ${name}`);
-    const started = Date.now();
-    const result = await stages[name]();
-    total.passed += result.passed;
-    total.failed += result.failed;
-    skips.push(...result.skips);
-    if (result.note !== undefined) console.log(`${name}: ${result.note}`);
-    table.push([name, result, (Date.now() - started) / 1000]);
-  }
-} finally {
-  rmSync(scratch, { recursive: true, force: true });
+for (const name of asked.length > 0 ? asked : Object.keys(stages)) {
+  console.log(`\n== ${name}`);
+  const started = Date.now();
+  const result = await stages[name]();
+  total.passed += result.passed;
+  total.failed += result.failed;
+  skips.push(...result.skips);
+  if (result.note !== undefined) console.log(`${name}: ${result.note}`);
+  table.push([name, result, (Date.now() - started) / 1000]);
 }
 
 console.log();

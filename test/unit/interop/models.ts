@@ -15,7 +15,7 @@ import { MemoryStore, toyHparams, toySave } from "../checkpoint/toy-model.js";
 export const runtimeFolder = process.env["ELECTRA_ORT_DIR"];
 export const withoutRuntime =
   runtimeFolder === undefined
-    ? " (skipped: ELECTRA_ORT_DIR names no folder with onnxruntime-node; see docs/testing.md)"
+    ? " (skipped: ELECTRA_ORT_DIR names no folder with onnxruntime-node; run npm run test:onnx)"
     : "";
 
 export const spanHead: Extract<TaskHead, { kind: "span" }> = {
