@@ -35,6 +35,8 @@ export interface TrainingState {
   /** Versions of this package, Node.js and whatever else the run wants remembered. */
   readonly versions: Readonly<Record<string, string>>;
   readonly fingerprints: Fingerprints;
+  /** Step before which only the generator learns, of a run that began with a discriminator alone. */
+  readonly generatorWarmupEnd?: number;
 }
 
 /** `training.json` as it stands on the disk. */
@@ -47,13 +49,14 @@ const FORMAT = "electra-native-training";
 const FORMAT_VERSION = 1;
 
 export function formatTrainingFile(file: TrainingFile): string {
-  const { step, seed, cursor, hparams, versions, fingerprints, files } = file;
+  const { step, seed, cursor, hparams, versions, fingerprints, files, generatorWarmupEnd } = file;
   const document = {
     format: FORMAT,
     format_version: FORMAT_VERSION,
     step,
     seed,
     cursor,
+    ...(generatorWarmupEnd === undefined ? {} : { generator_warmup_end: generatorWarmupEnd }),
     versions,
     fingerprints,
     hparams,
@@ -85,6 +88,10 @@ export function parseTrainingFile(text: string, path: string): TrainingFile {
   const { step, seed, cursor, hparams, versions, fingerprints, files } = document;
   if (!Number.isSafeInteger(step) || (step as number) < 0) return fail(`step is ${JSON.stringify(step)}`);
   if (typeof seed !== "number" && typeof seed !== "string") return fail(`seed is ${JSON.stringify(seed)}`);
+  const warmupEnd = document["generator_warmup_end"];
+  if (warmupEnd !== undefined && (!Number.isSafeInteger(warmupEnd) || (warmupEnd as number) < 0)) {
+    return fail(`generator_warmup_end is ${JSON.stringify(warmupEnd)}`);
+  }
   if (cursor === undefined) return fail("cursor is missing");
   if (!isRecord(hparams)) return fail("hparams is not an object");
   if (!isRecord(versions)) return fail("versions is not an object");
@@ -100,6 +107,7 @@ export function parseTrainingFile(text: string, path: string): TrainingFile {
     versions: versions as Record<string, string>,
     fingerprints: fingerprints as unknown as Fingerprints,
     files: files as Record<string, number>,
+    ...(warmupEnd === undefined ? {} : { generatorWarmupEnd: warmupEnd as number }),
   };
 }
 

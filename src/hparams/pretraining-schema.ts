@@ -118,6 +118,11 @@ export const pretrainingSchema = z.strictObject({
     false,
     "Draw masked positions without replacement. The reference draws with: duplicates waste slots, and a position whose two samples differ gets the floor of their mean, an unrelated word.",
   ),
+  generator_warmup_steps: own.field(z.int().min(0).nullable(), {
+    default: null,
+    expects: "an integer of at least 0, or null",
+    help: "Where --init-from has no generator: first steps in which only the new one learns. null: a tenth of the steps, at most 2000; 0: none.",
+  }),
   row_mode: own.choice(
     ["auto", "drop", "keep"],
     "auto",

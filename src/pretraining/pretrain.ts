@@ -4,7 +4,12 @@ import type { CheckpointInfo } from "../checkpoint/checkpoint-folders.js";
 import { findLatestCheckpoint } from "../checkpoint/checkpoint-folders.js";
 import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { loadCheckpoint } from "../checkpoint/load-checkpoint.js";
-import { compareFingerprints, type Fingerprints, type JsonValue } from "../checkpoint/training-state.js";
+import {
+  compareFingerprints,
+  type Fingerprints,
+  type JsonValue,
+  type TrainingState,
+} from "../checkpoint/training-state.js";
 import { Engine } from "../engine/engine.js";
 import type { BackendSettings, EngineInfo, EngineMemory } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
@@ -13,6 +18,7 @@ import { combineSinks, type EventSink } from "../telemetry/event-sink.js";
 import { JsonlSink, truncateToStep } from "../telemetry/jsonl-sink.js";
 import type { RunEvent } from "../telemetry/run-event.js";
 import { TensorboardSink } from "../telemetry/tensorboard-sink.js";
+import { GeneratorWarmup, generatorWarmupEnd } from "./generator-warmup.js";
 import { type InitialState, loadInitialModel } from "./load-initial-model.js";
 import type { PretrainResult } from "./pretrain-result.js";
 import {
@@ -53,6 +59,8 @@ export interface PretrainStart {
   /** The model made elsewhere that the run begins with; undefined when it continues a checkpoint or begins at random. */
   readonly initialized: InitialState | undefined;
   readonly step: number;
+  /** Step before which only the generator learns; undefined where everything learns already. */
+  readonly generatorWarmupEnd: number | undefined;
 }
 
 /**
@@ -128,6 +136,14 @@ async function trainWith(
       ? undefined
       : await loadInitialModel(engine, setup.initial, options.allowCreated ?? []);
   const step = resumed?.step ?? initialized?.step ?? 0;
+  const warmupEnd =
+    resumed?.generatorWarmupEnd ??
+    (initialized === undefined ? undefined : generatorWarmupEnd(hparams, initialized));
+  // The hparam 0 also ends one that is under way.
+  const warmup =
+    warmupEnd === undefined || warmupEnd <= step || hparams.generator_warmup_steps === 0
+      ? undefined
+      : await GeneratorWarmup.begin(engine, warmupEnd);
 
   const events = join(hparams.model_dir, "events.jsonl");
   await truncateToStep(events, step);
@@ -147,6 +163,7 @@ async function trainWith(
       resumedFrom: latest?.path,
       initialized,
       step,
+      generatorWarmupEnd: warmup?.end,
     });
     const told = combineSinks([...outer]);
     for (const event of found) told.emit(event);
@@ -159,6 +176,7 @@ async function trainWith(
       step,
       cursor: resumed?.cursor ?? 0,
       checkpoint: latest?.path,
+      ...(warmup === undefined ? {} : { generatorWarmup: warmup }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
   } finally {
@@ -213,7 +231,7 @@ async function resume(
   fingerprints: Fingerprints,
   sink: EventSink,
   options: PretrainOptions,
-): Promise<{ step: number; cursor: number }> {
+): Promise<Pick<TrainingState, "step" | "generatorWarmupEnd"> & { readonly cursor: number }> {
   const training = await loadCheckpoint({
     path: latest.path,
     parameters: engineParameterStore(engine),
@@ -248,7 +266,8 @@ async function resume(
     warn("hparams_changed", `continuing with other hparams than before: ${changed.join("; ")}`);
   }
   const cursor = typeof training.cursor === "number" ? training.cursor : 0;
-  return { step: training.step, cursor };
+  const { step, generatorWarmupEnd: end } = training;
+  return { step, cursor, ...(end === undefined ? {} : { generatorWarmupEnd: end }) };
 }
 
 /** Places may move; everything else that changed is worth a line. */

@@ -4,11 +4,12 @@ import type { Fingerprints, JsonValue } from "../checkpoint/training-state.js";
 import { BatchLoader, type Batch as LoadedBatch } from "../data/batch-loader.js";
 import type { Engine } from "../engine/engine.js";
 import type { TrainStepResult } from "../engine/types.js";
-import { ElectraError } from "../errors.js";
 import { learningRateAt } from "../hparams/learning-rate.js";
 import { packageVersion } from "../package-root.js";
 import type { EventSink } from "../telemetry/event-sink.js";
+import { namesOfRecords, withRecords } from "./batch-records.js";
 import { evaluateRecords, numbers } from "./evaluate.js";
+import { GeneratorWarmup } from "./generator-warmup.js";
 import { HealthMonitor } from "./health-monitor.js";
 import type { PretrainResult } from "./pretrain-result.js";
 import type { PretrainingData, PretrainingSetup } from "./pretraining-setup.js";
@@ -26,6 +27,8 @@ export interface TrainingLoopOptions {
   readonly cursor: number;
   /** Newest checkpoint so far. */
   readonly checkpoint: string | undefined;
+  /** First steps in which only the generator learns, if there are any left. */
+  readonly generatorWarmup?: GeneratorWarmup;
   readonly signal?: AbortSignal;
 }
 
@@ -42,7 +45,9 @@ class TrainingLoop {
   readonly #loader: BatchLoader;
   readonly #underWay: { promise: Promise<TrainStepResult>; batch: LoadedBatch }[] = [];
   readonly #started = performance.now();
-  readonly #health: HealthMonitor;
+  #health: HealthMonitor;
+  /** Undefined when it is over. */
+  #warmup: GeneratorWarmup | undefined;
   #step: number;
   #checkpoint: string | undefined;
   #tokens = 0;
@@ -57,12 +62,8 @@ class TrainingLoop {
     this.#options = options;
     this.#step = options.step;
     this.#checkpoint = options.checkpoint;
-    this.#health = new HealthMonitor({
-      objective: options.setup.objective,
-      vocabSize: hparams.vocab_size,
-      numWarmupSteps: hparams.num_warmup_steps,
-      numTrainSteps: hparams.num_train_steps,
-    });
+    this.#warmup = options.generatorWarmup;
+    this.#health = this.#watch();
     this.#loader = new BatchLoader({
       source: options.data.train,
       batchSize: hparams.train_batch_size,
@@ -84,7 +85,9 @@ class TrainingLoop {
           setup.hparams.eval_steps > 0 &&
           (this.#step % setup.hparams.eval_steps === 0 || this.#step === total) &&
           this.#options.data.heldOut !== undefined;
-        if (saves || evaluates) await this.#drain();
+        const warm = this.#step === this.#warmup?.end;
+        if (saves || evaluates || warm) await this.#drain();
+        if (warm) await this.#endWarmup();
         // Evaluated first, so that a run that continues from the checkpoint has not lost the evaluation.
         if (evaluates) await this.#evaluate();
         if (saves) await this.#save();
@@ -102,6 +105,23 @@ class TrainingLoop {
       this.#loader.close();
       await Promise.allSettled(this.#underWay.map(({ promise }) => promise));
     }
+  }
+
+  #watch(): HealthMonitor {
+    const { objective, hparams } = this.#options.setup;
+    return new HealthMonitor({
+      objective,
+      vocabSize: hparams.vocab_size,
+      numWarmupSteps: hparams.num_warmup_steps,
+      numTrainSteps: hparams.num_train_steps,
+    });
+  }
+
+  /** From here on everything learns; the loss has one term more, which is no spike. */
+  async #endWarmup(): Promise<void> {
+    await this.#warmup?.finish();
+    this.#warmup = undefined;
+    this.#health = this.#watch();
   }
 
   /** Hands the next step to the engine, and takes the numbers of an older one when two are under way. */
@@ -127,8 +147,11 @@ class TrainingLoop {
           },
           this.#step,
         ),
+        ...(this.#warmup === undefined ? {} : { denominators: GeneratorWarmup.denominators }),
       },
     );
+    // A failure here is one of the step before it.
+    this.#warmup?.holdShared().catch(() => undefined);
     // Its failure is met when it is taken from the queue; until then it must not count as unhandled.
     promise.catch(() => undefined);
     this.#underWay.push({ promise, batch });
@@ -152,7 +175,10 @@ class TrainingLoop {
     }
     this.#underWay.shift();
     this.#tokens += result.tokens;
-    this.#metrics = { ...stepMetrics(setup.objective, result), grad_norm: result.gradientNorm };
+    this.#metrics = {
+      ...stepMetrics(setup.objective, this.#measured(result)),
+      grad_norm: result.gradientNorm,
+    };
     this.#report(result);
     for (const { code, message, hint } of this.#health.observe(result.step + 1, result.loss, this.#metrics)) {
       // A spike is worth the names of the records that it saw.
@@ -167,6 +193,12 @@ class TrainingLoop {
         hint,
       });
     }
+  }
+
+  /** While the discriminator's loss weighs nothing, its mean is still worth knowing. */
+  #measured(result: TrainStepResult): TrainStepResult {
+    const { loss, weight } = result.discriminator;
+    return this.#warmup === undefined ? result : { ...result, discriminatorLoss: loss / weight };
   }
 
   #report(result: TrainStepResult): void {
@@ -198,6 +230,7 @@ class TrainingLoop {
     const { engine, setup, data, sink } = this.#options;
     if (data.heldOut === undefined) return;
     await this.#pausing(async () => {
+      await this.#warmup?.holdAll();
       const started = performance.now();
       const metrics = await evaluateRecords({
         engine,
@@ -223,6 +256,7 @@ class TrainingLoop {
   async #save(): Promise<void> {
     const { engine, setup, sink, fingerprints } = this.#options;
     await this.#pausing(async () => {
+      await this.#warmup?.holdAll();
       const saved = await saveCheckpoint({
         runDir: setup.hparams.model_dir,
         step: this.#step,
@@ -235,6 +269,7 @@ class TrainingLoop {
         configs: setup.configs,
         tokenizer: setup.tokenizer,
         keepCheckpointMax: setup.hparams.keep_checkpoint_max,
+        ...(this.#warmup === undefined ? {} : { generatorWarmupEnd: this.#warmup.end }),
       });
       this.#checkpoint = saved.path;
       const time = Date.now() / 1000;
@@ -289,26 +324,3 @@ class TrainingLoop {
 }
 
 /** A step that failed on its numbers is worth the names of the records that it saw. */
-function withRecords(error: unknown, batch: LoadedBatch, data: PretrainingData): unknown {
-  if (!(error instanceof ElectraError) || error.code !== "ERR_ELECTRA_NOT_FINITE") return error;
-  return new ElectraError(
-    "ERR_ELECTRA_NOT_FINITE",
-    `${error.message}; its batch held ${namesOfRecords(batch, data)}`,
-    {
-      hint:
-        error.hint ??
-        "The last checkpoint is good. Lower learning_rate or lengthen num_warmup_steps, then run the same command again.",
-      cause: error,
-    },
-  );
-}
-
-function namesOfRecords(batch: LoadedBatch, data: PretrainingData): string {
-  const places = [...batch.records].slice(0, 3).map((record) => {
-    const { file, record: number } = data.train.dataset.place(record);
-    return `${file} #${number}`;
-  });
-  const more =
-    batch.records.length > places.length ? `, and ${batch.records.length - places.length} more` : "";
-  return `the records ${places.join(", ")}${more}`;
-}

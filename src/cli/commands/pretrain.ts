@@ -108,6 +108,7 @@ async function train(output: Output, request: Request, options: Options): Promis
       resumedFrom,
       initialized,
       step,
+      generatorWarmupEnd,
     }) => {
       // What else is to be said of the machine comes as the run's warnings.
       output.talk(machineLine(info));
@@ -128,6 +129,9 @@ async function train(output: Output, request: Request, options: Options): Promis
           ? `starting at step ${step} of ${setup.hparams.num_train_steps}`
           : `continuing ${resumedFrom}: step ${step} of ${setup.hparams.num_train_steps}`,
       );
+      if (generatorWarmupEnd !== undefined) {
+        output.talk(`only the generator learns, up to step ${generatorWarmupEnd}`);
+      }
     },
   }).finally(() => terminal.close());
 
