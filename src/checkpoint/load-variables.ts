@@ -24,6 +24,18 @@ export interface LoadVariablesOptions {
    * error, and so is another shape. Default: none.
    */
   readonly mayCreate?: (variable: string) => boolean;
+  /**
+   * For variables that are made from the files' tensor instead of being it, whatever its number of rows: their values, and what
+   * is to be said of it. Undefined for all others.
+   */
+  readonly adapt?: (variable: string) => VariableAdapter | undefined;
+}
+
+/** How a variable is made from a tensor with other rows. */
+export interface VariableAdapter {
+  /** @param stored values of the files' tensor @param initial the engine's initial values */
+  readonly make: (stored: Float32Array, initial: Float32Array, width: number) => Float32Array;
+  readonly note: string;
 }
 
 /**
@@ -33,7 +45,7 @@ export interface LoadVariablesOptions {
  * @throws ElectraError `ERR_ELECTRA_CHECKPOINT_MISMATCH` with a table of what is missing or of another shape
  */
 export async function loadVariables(options: LoadVariablesOptions): Promise<readonly VariableOrigin[]> {
-  const { weights, parameters, part, mayCreate = () => false } = options;
+  const { weights, parameters, part, mayCreate = () => false, adapt = () => undefined } = options;
   const sourceOf = (variable: string): string =>
     part === undefined ? variable : weights.nameIn(part, variable);
   const origins: VariableOrigin[] = [];
@@ -45,6 +57,9 @@ export async function loadVariables(options: LoadVariablesOptions): Promise<read
     if (tensor === undefined) {
       if (mayCreate(name)) origins.push({ name, shape, origin: "created", note: "not in the files" });
       else differences.push([name, "missing", shapeText(shape)]);
+    } else if (adapt(name) !== undefined && shapeText(tensor.shape.slice(1)) === shapeText(shape.slice(1))) {
+      used.add(source);
+      origins.push({ name, shape, origin: "loaded", note: `${tensor.stored}: ${adapt(name)!.note}` });
     } else if (shapeText(tensor.shape) !== shapeText(shape)) {
       differences.push([name, shapeText(tensor.shape), shapeText(shape)]);
     } else {
@@ -53,8 +68,12 @@ export async function loadVariables(options: LoadVariablesOptions): Promise<read
     }
   }
   refuseDifferences(weights.model.path, differences);
-  for (const { name, origin } of origins) {
-    if (origin === "loaded") await parameters.write("value", name, await weights.readFloat32(sourceOf(name)));
+  for (const { name, shape, origin } of origins) {
+    if (origin !== "loaded") continue;
+    const stored = await weights.readFloat32(sourceOf(name));
+    const adapter = adapt(name);
+    const values = adapter?.make(stored, await parameters.read("value", name), shape[1] ?? 1) ?? stored;
+    await parameters.write("value", name, values);
   }
   for (const [name, { shape }] of weights.tensors) {
     if (!used.has(name)) origins.push({ name, shape, origin: "ignored", note: "not in this model" });

@@ -1,9 +1,14 @@
+import { readFile } from "node:fs/promises";
 import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { loadVariables, type VariableOrigin } from "../checkpoint/load-variables.js";
-import { readModelWeights } from "../checkpoint/model-weights.js";
+import { type ModelWeights, readModelWeights } from "../checkpoint/model-weights.js";
+import type { ParameterStore } from "../checkpoint/parameter-store.js";
 import type { Engine } from "../engine/engine.js";
 import { ElectraError } from "../errors.js";
+import { Vocabulary } from "../tokenization/vocabulary.js";
 import type { InitialModel } from "./initial-model.js";
+import type { PretrainingSetup } from "./pretraining-setup.js";
+import { gatherRows, type VocabularyRows, vocabularyRows } from "./vocabulary-rows.js";
 
 /** What a run began with. */
 export interface InitialState {
@@ -13,10 +18,18 @@ export interface InitialState {
   /** Whether Adam's moments came with the weights; otherwise they begin at zero. */
   readonly moments: boolean;
   readonly origins: readonly VariableOrigin[];
+  /** How the model's vocabulary became the run's; undefined where they are the same. */
+  readonly vocabulary: VocabularyRows | undefined;
 }
+
+/** Variables with a row for each token. */
+const TOKEN_ROWS = /\/embeddings\/word_embeddings$|^(?:generator|cloze)_predictions\/output_bias$/;
 
 /**
  * Fills an engine with a model made elsewhere.
+ *
+ * Tables of words get a row for each token of the run's vocabulary: the model's where it knows the token, else the mean of
+ * the token's pieces.
  *
  * @param allowCreated beginnings of names that may stay as they were initialised, such as `generator`
  * @throws ElectraError `ERR_ELECTRA_CHECKPOINT_MISMATCH` with a table, when a variable is missing and not allowed to, or has
@@ -26,6 +39,7 @@ export async function loadInitialModel(
   engine: Engine,
   initial: InitialModel,
   allowCreated: readonly string[],
+  words: Pick<PretrainingSetup, "vocabulary" | "tokenizer">,
 ): Promise<InitialState> {
   const weights = await readModelWeights(initial.path);
   try {
@@ -36,10 +50,23 @@ export async function loadInitialModel(
       allowCreated.some((name) => variable === name || variable.startsWith(`${name}/`));
     const wantsEncoder = parameters.names().some(({ name }) => name.startsWith("electra/encoder/"));
     const wantsGenerator = parameters.names().some(({ name }) => name.startsWith("generator/encoder/"));
+    const vocabulary = await matchVocabulary(initial, weights, parameters, words);
     const origins = await loadVariables({
       weights,
       parameters,
       mayCreate,
+      ...(vocabulary === undefined
+        ? {}
+        : {
+            adapt: (name: string) =>
+              TOKEN_ROWS.test(name)
+                ? {
+                    note: rowsNote(vocabulary),
+                    make: (stored, initialValues, width) =>
+                      gatherRows(vocabulary, stored, initialValues, width, true),
+                  }
+                : undefined,
+          }),
       ...(alone && wantsEncoder && !wantsGenerator ? { part: "generator" as const } : {}),
     }).catch((error: unknown) => {
       throw withRemedy(
@@ -52,10 +79,15 @@ export async function loadInitialModel(
     // They belong to the steps that the weights have seen; a run with a schedule of its own warms up anew.
     const useMoments = initial.continues && moments !== undefined;
     if (useMoments) {
-      for (const { name, origin } of origins) {
+      for (const { name, shape, origin } of origins) {
         if (origin !== "loaded") continue;
         for (const kind of ["adam_m", "adam_v"] as const) {
-          await parameters.write(kind, name, await moments.readFloat32(`${name}/${kind}`));
+          const stored = await moments.readFloat32(`${name}/${kind}`);
+          const values =
+            vocabulary === undefined || !TOKEN_ROWS.test(name)
+              ? stored
+              : gatherRows(vocabulary, stored, await parameters.read(kind, name), shape[1] ?? 1, false);
+          await parameters.write(kind, name, values);
         }
       }
     }
@@ -64,10 +96,48 @@ export async function loadInitialModel(
       step: initial.continues ? (weights.step ?? 0) : 0,
       moments: useMoments,
       origins,
+      vocabulary,
     };
   } finally {
     await weights.close();
   }
+}
+
+/** Matches the model's rows with the run's vocabulary; undefined where they are the same, or there is nothing to match. */
+async function matchVocabulary(
+  initial: InitialModel,
+  weights: ModelWeights,
+  parameters: ParameterStore,
+  { vocabulary: target, tokenizer }: Pick<PretrainingSetup, "vocabulary" | "tokenizer">,
+): Promise<VocabularyRows | undefined> {
+  const rowsOf = (tensors: Iterable<readonly [string, { readonly shape: readonly number[] }]>) =>
+    [...tensors].find(([name]) => /\/embeddings\/word_embeddings$/.test(name))?.[1].shape[0];
+  const sourceRows = rowsOf(weights.tensors);
+  const targetRows = rowsOf(parameters.names().map((info) => [info.name, info] as const));
+  if (sourceRows === undefined || targetRows === undefined) return undefined;
+  const { vocabFile } = initial;
+  const source =
+    vocabFile === undefined
+      ? undefined
+      : Vocabulary.parse(await readFile(vocabFile, "utf8"), { source: vocabFile });
+  // Fewer rows, and no words to tell which: nothing can be matched, and the shapes are refused.
+  if (source === undefined && targetRows < sourceRows) return undefined;
+  return vocabularyRows({
+    target,
+    targetRows,
+    source,
+    sourceRows,
+    lowerCase: tokenizer.doLowerCase,
+    stripAccents: tokenizer.stripAccents,
+  });
+}
+
+/** What a table or a line says of matched rows. */
+export function rowsNote({ kept, fromPieces, random, dropped, byId }: VocabularyRows): string {
+  return (
+    `${kept} tokens kept${byId ? " by id" : ""}, ${fromPieces} new as the mean of their pieces, ${random} new at random` +
+    `${dropped > 0 ? `, ${dropped} of the model's not used` : ""}`
+  );
 }
 
 /** Names what would have to be allowed, when whole networks are missing. */

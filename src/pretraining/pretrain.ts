@@ -134,7 +134,16 @@ async function trainWith(
   const initialized =
     latest !== undefined || setup.initial === undefined
       ? undefined
-      : await loadInitialModel(engine, setup.initial, options.allowCreated ?? []);
+      : await loadInitialModel(engine, setup.initial, options.allowCreated ?? [], setup);
+  if (initialized?.vocabulary?.byId === true) {
+    early.emit({
+      type: "warning",
+      time: Date.now() / 1000,
+      code: "vocabulary_by_id",
+      message: `${initialized.path} has no vocab.txt: its rows were taken for the first tokens of ${hparams.vocab_file}`,
+      hint: "Put the model's own vocab.txt beside its weights, and tokens are matched by their text.",
+    });
+  }
   const step = resumed?.step ?? initialized?.step ?? 0;
   const warmupEnd =
     resumed?.generatorWarmupEnd ??

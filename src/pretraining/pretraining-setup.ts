@@ -84,8 +84,8 @@ export async function setUpPretraining(options: SetUpPretrainingOptions): Promis
 function otherVocabulary(vocabFile: string, { path, vocabFile: own }: InitialModel): HparamWarning {
   return {
     code: "other_vocabulary",
-    message: `${vocabFile} is not the vocabulary of ${path}, which has ${own}: its embeddings stand for other words.`,
-    hint: "Build the records with the model's own vocabulary.",
+    message: `${vocabFile} is not the vocabulary of ${path}, which has ${own}: rows of tokens that are in both are kept, the others are new.`,
+    hint: `The records have to be built with ${vocabFile}.`,
   };
 }
 

@@ -86,7 +86,7 @@ type Request = Parameters<typeof import("../../pretraining/evaluate.js").evaluat
 };
 
 async function train(output: Output, request: Request, options: Options): Promise<number> {
-  const [{ pretrain }, { TerminalSink }, { summarizeOrigins }, { textTable }] = await Promise.all([
+  const [{ pretrain }, { TerminalSink }, { rowsNote, summarizeOrigins }, { textTable }] = await Promise.all([
     import("../../pretraining/pretrain.js"),
     import("../../telemetry/terminal-sink.js"),
     import("../../pretraining/load-initial-model.js"),
@@ -120,6 +120,9 @@ async function train(output: Output, request: Request, options: Options): Promis
       if (initialized !== undefined) {
         output.talk(`beginning with the weights of ${initialized.path}:`);
         output.talk(textTable([["tensors", "count", "values"], ...summarizeOrigins(initialized.origins)]));
+        if (initialized.vocabulary !== undefined) {
+          output.talk(`vocabulary: ${rowsNote(initialized.vocabulary)}`);
+        }
         output.talk(
           `Adam ${initialized.moments ? "goes on with the moments of the checkpoint" : "begins anew"}, learning_rate ${setup.hparams.learning_rate}`,
         );

@@ -1,7 +1,7 @@
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { DurableFiles } from "../../../src/checkpoint/durable-files.js";
 import { readModelWeights } from "../../../src/checkpoint/model-weights.js";
 import { TensorBundleReader } from "../../../src/checkpoint/tensorflow/tensor-bundle.js";
@@ -10,6 +10,8 @@ import { buildVocabulary } from "../../../src/data/build-vocabulary.js";
 import { buildDataset } from "../../../src/data/dataset-builder.js";
 import { exportModel } from "../../../src/interop/export-model.js";
 import { type PretrainOptions, type PretrainStart, pretrain } from "../../../src/pretraining/pretrain.js";
+import { Tokenizer } from "../../../src/tokenization/tokenizer.js";
+import { Vocabulary } from "../../../src/tokenization/vocabulary.js";
 import { describeWithAddon } from "../engine/describe-with-addon.js";
 
 /** What the released small model is: a generator as wide as the discriminator, no moments, four million steps. */
@@ -251,5 +253,71 @@ describeWithAddon("a run that begins with a model made elsewhere", () => {
       hparams: { num_train_steps: 1 },
     });
     expect(warnings).toContain("other_vocabulary");
+  });
+
+  describe("with more words", () => {
+    const added = ["houndhare", "##zzz", "[NEW]"];
+    const begin = { num_train_steps: 1 };
+
+    /** A model's folder and a vocabulary file with words more. */
+    async function longer(name: string): Promise<{ initFrom: string; vocabFile: string; tokens: string[] }> {
+      const initFrom = join(folder, name);
+      await exportModel({ model: original(), format: "hf", outputDir: initFrom });
+      const tokens = readFileSync(join(dataDir, "vocab.txt"), "utf8").trimEnd().split("\n");
+      const vocabFile = join(folder, `${name}.txt`);
+      writeFileSync(vocabFile, `${[...tokens, ...added].join("\n")}\n`);
+      return { initFrom, vocabFile, tokens };
+    }
+
+    it("keeps the rows of known tokens and begins new ones with their pieces", async () => {
+      const { initFrom, vocabFile, tokens } = await longer("longer");
+      const hparams = { ...begin, vocab_file: vocabFile };
+      const { start, checkpoint, warnings } = await run({ modelName: "longer", initFrom, hparams });
+      expect(warnings).toContain("other_vocabulary");
+      expect(start.initialized!.vocabulary).toMatchObject({ kept: tokens.length, dropped: 0, byId: false });
+      expect(start.setup.hparams.vocab_size).toBe(tokens.length + added.length);
+      const [before, after] = [await readModelWeights(original()), await readModelWeights(checkpoint)];
+      const pieces = [...new Tokenizer({ vocabulary: Vocabulary.fromTokens(tokens) }).encode("houndhare")];
+      expect(pieces.length).toBeGreaterThan(1);
+      for (const name of ["electra/embeddings/word_embeddings", "generator_predictions/output_bias"]) {
+        const [old, now] = [await before.readFloat32(name), await after.readFloat32(name)];
+        const width = old.length / tokens.length;
+        expect(now.length).toBe(width * (tokens.length + added.length));
+        expect(now.subarray(0, old.length)).toEqual(old);
+        const mean = Array.from(
+          { length: width },
+          (_, column) => pieces.reduce((sum, id) => sum + old[id * width + column]!, 0) / pieces.length,
+        );
+        const made = now.subarray(old.length, old.length + width);
+        for (const [column, value] of mean.entries()) expect(made[column]).toBeCloseTo(value, 6);
+        // A special token has no pieces: weights begin at random, a bias at zero.
+        const special = now.subarray(now.length - width);
+        expect(special.some((value) => value !== 0)).toBe(name.endsWith("word_embeddings"));
+        const { note } = start.initialized!.origins.find((origin) => origin.name === name)!;
+        expect(note).toContain(`${tokens.length} tokens kept`);
+      }
+      await before.close();
+      await after.close();
+      const again = await run({ modelName: "longer", initFrom, hparams: { ...hparams, num_train_steps: 2 } });
+      expect(again.start).toMatchObject({ step: 1, initialized: undefined });
+    });
+
+    it("counts rows where the model has no vocabulary, and then refuses fewer", async () => {
+      const { initFrom, vocabFile, tokens } = await longer("wordless");
+      for (const part of ["discriminator", "generator"]) rmSync(join(initFrom, part, "vocab.txt"));
+      const told = await run({
+        modelName: "wordless",
+        initFrom,
+        hparams: { ...begin, vocab_file: vocabFile },
+      });
+      expect(told.warnings).toContain("vocabulary_by_id");
+      expect(told.start.initialized!.vocabulary).toMatchObject({ kept: tokens.length, byId: true });
+      const wide = join(folder, "wordless-wide");
+      await exportModel({ model: told.checkpoint, format: "hf", outputDir: wide });
+      for (const part of ["discriminator", "generator"]) rmSync(join(wide, part, "vocab.txt"));
+      await expect(run({ modelName: "fewer", initFrom: wide, hparams: begin })).rejects.toMatchObject({
+        code: "ERR_ELECTRA_CHECKPOINT_MISMATCH",
+      });
+    });
   });
 });
