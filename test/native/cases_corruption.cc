@@ -78,6 +78,8 @@ void declare_mask(Scene& s, const RowsLook& look, int32_t slots_per_row, bool wi
   p.slot_target = s.integer_output("slot_target", slots + 5);
   p.slot_coordinate = s.integer_output("slot_coordinate", slots + 5);
   p.slot_local = s.integer_output("slot_local", slots + 5);
+  p.token_slots = s.integer_output("token_slots", p.rows.tokens.capacity + 1);
+  p.slot_order = s.integer_output("slot_order", slots + 5);
   s.forward([=](Operators& o) { o.mask_tokens(p); });
   s.work(0, 8.0 * static_cast<double>(text.ids.size()));
 }

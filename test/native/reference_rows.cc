@@ -121,6 +121,15 @@ void ReferenceOperators::mask_tokens(const MaskTokens& p) {
       if (position > 0 && u < p.mask_probability) p.masked_ids[first + position] = p.mask_id;
     }
   }
+  if (p.token_slots == nullptr) return;
+  int32_t grouped = 0;
+  for (int32_t t = 0; t < p.rows.tokens.capacity; ++t) {
+    p.token_slots[t] = grouped;
+    if (t >= count_of(p.rows.tokens)) continue;
+    for (int32_t s = 0; s < count_of(p.slots); ++s)
+      if (p.slot_token[s] == t) p.slot_order[grouped++] = s;
+  }
+  p.token_slots[p.rows.tokens.capacity] = grouped;
 }
 
 void ReferenceOperators::replace_tokens(const ReplaceTokens& p) {
