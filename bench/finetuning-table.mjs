@@ -1,5 +1,5 @@
-// What is pre-training worth? Pre-trains a small encoder on text for about 40 minutes of two cores, fine-tunes it and a random one of
-// the same shape on real tasks, and sets both beside what the labels alone give; see bench/README.md.
+// What is pre-training worth? Pre-trains a small encoder on text, fine-tunes it and a random one of the same shape on real tasks, and
+// sets both beside what the labels alone give; see bench/README.md.
 //
 //   node bench/finetuning-table.mjs --tasks-dir <dir> --corpus-dir <dir> [--corpus-dir <dir> ...] [options]
 //

@@ -4,6 +4,7 @@ import { DurableFiles } from "../../checkpoint/durable-files.js";
 import type { JsonValue } from "../../checkpoint/training-state.js";
 import { ElectraError } from "../../errors.js";
 import type { FinetuningHparams } from "../../hparams/finetuning-hparams.js";
+import { hparamsOfTheEvaluation, hparamsOfTheRun } from "../../hparams/hparam-effects.js";
 import type { TrialResults } from "../results/trial-results.js";
 
 /** `trial.json` in the folder of a trial that is done. It stays when the model is deleted. */
@@ -54,63 +55,7 @@ export async function writeTrialState(folder: string, state: TrialState): Promis
 }
 
 /** Hparams that change nothing about a trained model. */
-const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
-  "log_examples",
-  "num_trials",
-  "do_train",
-  "do_eval",
-  "keep_all_models",
-  "write_test_outputs",
-  "n_writes_test",
-  "save_checkpoints_steps",
-  "use_tfrecords_if_existing",
-  "eval_batch_size",
-  "predict_batch_size",
-  "n_best_size",
-  "max_answer_length",
-  "qa_na_threshold",
-  "answers_apply_threshold",
-  "tagging_loss_once",
-  "mnli_mismatched",
-  "glue_f1",
-  "data_dir",
-  "model_name",
-  "vocab_file",
-  "init_checkpoint",
-  "model_dir",
-  "results_txt",
-  "results_pkl",
-  "results_json",
-  "preprocessed_data_dir",
-  "raw_data_dir",
-  "qa_eval_file",
-  "qa_preds_file",
-  "qa_na_file",
-  "test_predictions",
-  "submission_dir",
-  "iterations_per_loop",
-  "use_tpu",
-  "num_tpu_cores",
-  "tpu_job_name",
-  "tpu_name",
-  "tpu_zone",
-  "gcp_project",
-  // Defaults that these chose are compared themselves.
-  "model_size",
-  "naturalqs_as_qa",
-  "paper_learning_rate",
-] satisfies (keyof FinetuningHparams)[]);
-
-/** Hparams that results depend on beside the model. */
-const OF_EVALUATION: readonly (keyof FinetuningHparams)[] = [
-  "n_best_size",
-  "max_answer_length",
-  "qa_na_threshold",
-  "answers_apply_threshold",
-  "tagging_loss_once",
-  "mnli_mismatched",
-  "glue_f1",
-];
+const WITHOUT_EFFECT: ReadonlySet<string> = new Set([...hparamsOfTheRun, ...hparamsOfTheEvaluation]);
 
 /** How the settings that a model was trained with differ from others: `learning_rate 0.0001 -> 0.0003`. */
 export function trainingDifferences(
@@ -124,7 +69,9 @@ export function trainingDifferences(
 
 /** Whether a finished trial has been evaluated as is wanted now. */
 export function evaluatedAlike(saved: Readonly<Record<string, JsonValue>>, now: FinetuningHparams): boolean {
-  return OF_EVALUATION.every((name) => difference(name, saved[name], now[name] as JsonValue).length === 0);
+  return hparamsOfTheEvaluation.every(
+    (name) => difference(name, saved[name], now[name] as JsonValue).length === 0,
+  );
 }
 
 function difference(name: string, saved: JsonValue | undefined, now: JsonValue): readonly string[] {
