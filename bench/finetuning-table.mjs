@@ -5,12 +5,8 @@
 //
 // Needs the compiled package: dist/, or the folder in ELECTRA_DIST. stdout is data, stderr is talk.
 import { join, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { load, readOptions, root, runStoppable, usageFailure } from "./long-benchmark.mjs";
 
-const root = fileURLToPath(new URL("../", import.meta.url));
-const dist = resolve(process.env.ELECTRA_DIST ?? join(root, "dist"));
-const load = (name) => import(pathToFileURL(join(dist, `${name}.js`)).href);
 const usage = `usage: node bench/finetuning-table.mjs --tasks-dir <dir> --corpus-dir <dir> [options]
 
   --tasks-dir <dir>    holds sst/, mrpc/, sts/, chunk/, cola/ and squadv1/, as the reference's finetuning_data
@@ -26,46 +22,11 @@ const usage = `usage: node bench/finetuning-table.mjs --tasks-dir <dir> --corpus
 Stopped with Ctrl-C, the same command goes on where it was. Exit code: 0, 1 when the pre-trained start won less than half of
 the tasks, 2 for wrong options.`;
 
-function usageFailure(message) {
-  console.error(`error: ${message}\n\n${usage}`);
-  process.exit(2);
-}
-
-function readOptions() {
-  const text = { type: "string" };
-  const names = ["tasks-dir", "tasks", "steps", "trials", "work-dir", "report", "threads"];
-  let values;
-  try {
-    ({ values } = parseArgs({
-      options: {
-        ...Object.fromEntries(names.map((name) => [name, text])),
-        "corpus-dir": { type: "string", multiple: true },
-        json: { type: "boolean" },
-        help: { type: "boolean", short: "h" },
-      },
-    }));
-  } catch (error) {
-    usageFailure(error.message);
-  }
-  if (values.help) return values;
-  for (const name of ["steps", "trials", "threads"]) {
-    if (values[name] === undefined) continue;
-    if (!/^[1-9]\d*$/.test(values[name])) {
-      usageFailure(`--${name} must be a whole number above 0, not "${values[name]}"`);
-    }
-    values[name] = Number(values[name]);
-  }
-  for (const name of ["tasks-dir", "corpus-dir"]) {
-    if (values[name] === undefined) usageFailure(`--${name} is needed`);
-  }
-  return values;
-}
-
 /** The recipe with what the options change. */
 function recipeFor(recipe, options) {
   const names = options.tasks?.split(",");
   const unknown = names?.find((name) => !recipe.finetuning.tasks.some((task) => task.name === name));
-  if (unknown !== undefined) usageFailure(`--tasks: there is no ${unknown} in the table`);
+  if (unknown !== undefined) usageFailure(usage, `--tasks: there is no ${unknown} in the table`);
   const tasks = recipe.finetuning.tasks
     .filter(({ name }) => names?.includes(name) ?? true)
     .map((task) => ({ ...task, trials: options.trials ?? task.trials }));
@@ -79,54 +40,43 @@ function recipeFor(recipe, options) {
 }
 
 async function main() {
-  const options = readOptions();
+  const options = readOptions({
+    usage,
+    texts: ["tasks-dir", "tasks", "work-dir", "report"],
+    numbers: ["steps", "trials", "threads"],
+    lists: ["corpus-dir"],
+  });
   if (options.help) {
     console.log(usage);
     return 0;
   }
+  for (const name of ["tasks-dir", "corpus-dir"]) {
+    if (options[name] === undefined) usageFailure(usage, `--${name} is needed`);
+  }
   const { runFinetuningTable } = await load("bench/finetuning-table");
   const { finetuningTableRecipe } = await load("bench/finetuning-table-recipe");
   const { formatFinetuningTable } = await load("bench/finetuning-table-report");
-  const { TerminalSink } = await load("telemetry/terminal-sink");
 
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"]) {
-    // Once: the second signal has its usual effect.
-    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
-  }
+  const recipe = recipeFor(finetuningTableRecipe, options);
   const workDir = resolve(options["work-dir"] ?? join(root, "build", "finetuning-table"));
   const reportFile = resolve(options.report ?? join(workDir, "finetuning-table.json"));
-  const sink = new TerminalSink();
-  try {
-    const report = await runFinetuningTable({
-      tasksDir: resolve(options["tasks-dir"]),
-      corpusDirs: options["corpus-dir"].map((dir) => resolve(dir)),
-      workDir,
-      reportFile,
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-      signal: stop.signal,
-      sinks: [sink],
-      log: (line) => sink.log(line),
-      recipe: recipeFor(finetuningTableRecipe, options),
-    });
-    await sink.close();
-    if (report === undefined) {
-      console.error("stopped; the same command goes on from here");
-      return 130;
-    }
-    console.log(options.json ? JSON.stringify(report, null, 2) : `\n${formatFinetuningTable(report)}`);
-    console.error(`\nreport: ${reportFile}`);
-    return report.won * 2 > report.rows.length ? 0 : 1;
-  } catch (error) {
-    await sink.close();
-    if (stop.signal.aborted) {
-      console.error("stopped; the same command goes on from here");
-      return 130;
-    }
-    console.error(`error: ${error.code === undefined ? (error.stack ?? error) : error.message}`);
-    if (error.hint !== undefined) console.error(`  ${error.hint}`);
-    return error.exitCode ?? 1;
-  }
+  return await runStoppable(
+    (run) =>
+      runFinetuningTable({
+        tasksDir: resolve(options["tasks-dir"]),
+        corpusDirs: options["corpus-dir"].map((dir) => resolve(dir)),
+        workDir,
+        reportFile,
+        ...(options.threads === undefined ? {} : { threads: options.threads }),
+        ...run,
+        recipe,
+      }),
+    (report) => {
+      console.log(options.json ? JSON.stringify(report, null, 2) : `\n${formatFinetuningTable(report)}`);
+      console.error(`\nreport: ${reportFile}`);
+      return report.won * 2 > report.rows.length ? 0 : 1;
+    },
+  );
 }
 
 process.exitCode = await main();
