@@ -452,7 +452,7 @@ int main(int count, char** arguments) {
   cudaStream_t stream = nullptr;
   if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess) return 1;
   const char* given = std::getenv("ELECTRA_CUBLASLT");
-  const std::string library = given != nullptr ? given : "";
+  const std::string named = given != nullptr ? given : "", library = named == "built-in" ? "" : named;
   for (const bool built_in : {true, false}) {
     if (!built_in && library.empty()) continue;
     setenv("ELECTRA_CUBLASLT", built_in ? "built-in" : library.c_str(), 1);

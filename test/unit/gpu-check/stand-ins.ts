@@ -44,7 +44,7 @@ export function writeStandIns(folder: string, python: string): void {
   for (const name of ["electra_cuda_tests", "electra_cuda_model_tests"]) program(join(programs, name), tests);
   program(
     join(programs, "electra_cuda_gemm_tests"),
-    `if [ "$ELECTRA_CUBLASLT" = none ]; then echo "built-in: asked for"; else echo "\${CUBLASLT_SAYS:-cuBLASLt 13.1}"; fi
+    `if [ "$ELECTRA_CUBLASLT" = built-in ]; then echo "built-in: asked for"; else echo "\${CUBLASLT_SAYS:-cuBLASLt 13.1}"; fi
      echo "9 passed, 0 failed"\n`,
   );
 
