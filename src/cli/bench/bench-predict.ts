@@ -1,0 +1,32 @@
+import { announceMachine } from "../announce-machine.js";
+import { formatListing, type Output } from "../output.js";
+import type { BenchCommon, BenchOptions } from "./bench-options.js";
+
+/** `bench predict`: one answer after the other. */
+export async function benchPredict(
+  output: Output,
+  common: BenchCommon,
+  { steps, seed }: BenchOptions,
+): Promise<number> {
+  const { benchmarkPredict } = await import("../../bench/predict-benchmark.js");
+  const result = await benchmarkPredict({
+    ...common,
+    ...(steps === undefined ? {} : { steps }),
+    ...(seed === undefined ? {} : { seed }),
+  });
+  const { ms_median, ms_p99, ms_min } = result;
+  announceMachine(output, result.info);
+  output.result(
+    result,
+    formatListing([
+      ["model", `${result.model_size}, a classifier of two classes`],
+      ["batch", `${result.batch_size} x ${result.max_seq_length} tokens`],
+      [
+        "answer",
+        `${ms_median.toFixed(2)} ms, median of ${result.steps}; the fastest ${ms_min.toFixed(2)}, 99 % within ${ms_p99.toFixed(2)}`,
+      ],
+      ["speed", `${result.rows_per_s.toFixed(0)} rows/s, ${result.tokens_per_s.toFixed(0)} tokens/s`],
+    ]),
+  );
+  return 0;
+}
