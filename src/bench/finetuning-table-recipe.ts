@@ -67,7 +67,7 @@ export const finetuningTableRecipe: FinetuningTableRecipe = {
       train_batch_size: 16,
       seed: 1,
     },
-    steps: 8000,
+    steps: 6000,
     warmupSteps: 300,
   },
   finetuning: {

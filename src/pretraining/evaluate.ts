@@ -8,11 +8,16 @@ import type { RecordView } from "../data/record-dataset.js";
 import { Engine } from "../engine/engine.js";
 import type { BackendSettings, EngineInfo } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
-import type { ResolvePretrainingOptions } from "../hparams/pretraining-hparams.js";
 import { PretrainingMetrics, type PretrainingMetricValues } from "../metrics/pretraining-metrics.js";
 import { formatResults } from "../telemetry/reference-console.js";
 import { evaluationBatch, evaluationOutputs } from "./evaluation-batch.js";
-import { openPretrainingData, type PretrainingSetup, setUpPretraining } from "./pretraining-setup.js";
+import { loadInitialModel } from "./load-initial-model.js";
+import {
+  openPretrainingData,
+  type PretrainingSetup,
+  type SetUpPretrainingOptions,
+  setUpPretraining,
+} from "./pretraining-setup.js";
 
 export interface EvaluateRecordsOptions {
   readonly engine: Engine;
@@ -58,7 +63,7 @@ export async function evaluateRecords(options: EvaluateRecordsOptions): Promise<
   return metrics;
 }
 
-export interface EvaluatePretrainingOptions extends ResolvePretrainingOptions, BackendSettings {
+export interface EvaluatePretrainingOptions extends SetUpPretrainingOptions, BackendSettings {
   readonly signal?: AbortSignal;
 }
 
@@ -73,12 +78,12 @@ export interface EvaluatePretrainingResult {
 }
 
 /**
- * Evaluates the newest checkpoint of a run (`do_eval`): `num_eval_steps` batches without dropout, the reference's ten
- * values and ours, written to `results_txt` and `results_json`.
+ * Evaluates the newest checkpoint of a run, or while it has none the model that it would begin with (`do_eval`):
+ * `num_eval_steps` batches without dropout, the reference's ten values and ours, written to `results_txt` and `results_json`.
  *
  * The reference evaluates on its training records. Here held-out records are used where there are any.
  *
- * @throws ElectraError ERR_ELECTRA_NO_CHECKPOINT where nothing was trained yet; the reference evaluates random weights then
+ * @throws ElectraError ERR_ELECTRA_NO_CHECKPOINT where there is neither; the reference evaluates random weights then
  */
 export async function evaluatePretraining(
   options: EvaluatePretrainingOptions,
@@ -86,7 +91,7 @@ export async function evaluatePretraining(
   const setup = await setUpPretraining(options);
   const { hparams } = setup;
   const latest = await findLatestCheckpoint(hparams.model_dir);
-  if (latest === undefined) {
+  if (latest === undefined && setup.initial === undefined) {
     throw new ElectraError(
       "ERR_ELECTRA_NO_CHECKPOINT",
       `${hparams.model_dir} holds no complete checkpoint to evaluate`,
@@ -99,11 +104,10 @@ export async function evaluatePretraining(
   try {
     const engine = await Engine.create({ ...options, model: setup.model, seed: hparams.seed });
     try {
-      const training = await loadCheckpoint({
-        path: latest.path,
-        parameters: engineParameterStore(engine),
-        configs: setup.configs,
-      });
+      const { path, step } =
+        latest === undefined
+          ? await loadInitialModel(engine, setup.initial!, [], setup)
+          : await loadOwn(engine, setup, latest.path);
       const metrics = await evaluateRecords({
         engine,
         setup,
@@ -111,16 +115,16 @@ export async function evaluatePretraining(
         batches: hparams.num_eval_steps,
         batchSize: hparams.eval_batch_size,
         order: data.heldOut === undefined ? "shuffled" : "ordered",
-        step: training.step,
+        step,
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       });
-      const values = metrics.values(training.step);
+      const values = metrics.values(step);
       const files = [hparams.results_txt, hparams.results_json];
       await writeResult(hparams.results_txt, `${formatResults(numbers(values))}\n`);
       await writeResult(hparams.results_json, `${JSON.stringify(values, null, 2)}\n`);
       return {
         metrics: values,
-        checkpoint: latest.path,
+        checkpoint: path,
         split: data.heldOut === undefined ? "train" : "held_out",
         info: engine.info,
         files,
@@ -131,6 +135,15 @@ export async function evaluatePretraining(
   } finally {
     data.close();
   }
+}
+
+async function loadOwn(
+  engine: Engine,
+  { configs }: PretrainingSetup,
+  path: string,
+): Promise<{ readonly path: string; readonly step: number }> {
+  const { step } = await loadCheckpoint({ path, parameters: engineParameterStore(engine), configs });
+  return { path, step };
 }
 
 /** Metric values that are numbers; a value that does not exist (an area with one class only) is left out. */

@@ -9,6 +9,7 @@ import { writeTensorBundle } from "../../../src/checkpoint/tensorflow/write-tens
 import { buildVocabulary } from "../../../src/data/build-vocabulary.js";
 import { buildDataset } from "../../../src/data/dataset-builder.js";
 import { exportModel } from "../../../src/interop/export-model.js";
+import { evaluatePretraining } from "../../../src/pretraining/evaluate.js";
 import { type PretrainOptions, type PretrainStart, pretrain } from "../../../src/pretraining/pretrain.js";
 import { Tokenizer } from "../../../src/tokenization/tokenizer.js";
 import { Vocabulary } from "../../../src/tokenization/vocabulary.js";
@@ -176,6 +177,24 @@ describeWithAddon("a run that begins with a model made elsewhere", () => {
         readFileSync(join(rest.checkpoint, file)).equals(readFileSync(join(whole.checkpoint, file))),
       ).toBe(true);
     }
+  });
+
+  it("evaluates a TensorFlow folder in its place before there is a run", async () => {
+    const outputDir = join(dataDir, "models/to-evaluate");
+    await exportModel({ model: original(), format: "tf", outputDir });
+    const evaluated = async (modelName: string, hparams: object = {}) =>
+      await evaluatePretraining({
+        dataDir,
+        modelName,
+        ...machine,
+        hparams: { ...settings, num_eval_steps: 3, ...hparams },
+      });
+    // Both have seen 30 steps, so that the same tokens are masked.
+    const own = await evaluated("original", { generator_hidden_size: 1, model_hparam_overrides: shape });
+    const { checkpoint, metrics } = await evaluated("to-evaluate");
+    expect(checkpoint).toBe(join(outputDir, "model.ckpt-30"));
+    expect(metrics).toEqual(own.metrics);
+    await expect(evaluated("nowhere")).rejects.toMatchObject({ code: "ERR_ELECTRA_NO_CHECKPOINT" });
   });
 
   it("takes over Google's moments where they are there", async () => {
