@@ -8,6 +8,7 @@ import { EXPORT_FILE, writeOutputFolder } from "../output-folder.js";
 import { checkNumbers, type NumbersCheck } from "./check-numbers.js";
 import { checkStructure, type StructureCheck } from "./check-structure.js";
 import { electraGraph } from "./electra-graph.js";
+import { onnxCard } from "./onnx-card.js";
 import { findOnnxRuntime, type OnnxRuntime } from "./onnx-runtime.js";
 import { type OnnxGraph, OPSET_VERSION } from "./onnx-types.js";
 import { checkWeights, weightBytes } from "./weight-bytes.js";
@@ -46,7 +47,7 @@ export interface OnnxExport {
 
 /**
  * Exports a model as ONNX in the layout of transformers.js: `config.json`, `tokenizer.json`, `tokenizer_config.json`,
- * `vocab.txt`, `onnx/model.onnx`. The file is read back and compared with its source before the folder takes its name, and
+ * `vocab.txt`, `README.md`, `onnx/model.onnx`. The file is read back and compared with its source before the folder takes its name, and
  * run if onnxruntime-node is installed. No more than one tensor of the model is in memory while it is written.
  *
  * @throws ElectraError `ERR_ELECTRA_OUTPUT_FOLDER`; what {@link openExportSource} says of the model; `ERR_ELECTRA_ONNX` and
@@ -121,6 +122,7 @@ function textFiles(
         ...(externalData ? { use_external_data_format: true } : {}),
       },
     }),
+    "README.md": onnxCard(source, { inputs, outputs }),
     [EXPORT_FILE]: jsonText({
       format: 1,
       "electra-native": packageVersion(),

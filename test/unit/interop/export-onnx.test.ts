@@ -52,6 +52,7 @@ describe("exportOnnx of a pre-trained model", () => {
       ...(part === undefined ? {} : { part }),
     });
     expect(readdirSync(place(name)).sort()).toEqual([
+      "README.md",
       "config.json",
       "export.json",
       "onnx",
@@ -72,6 +73,10 @@ describe("exportOnnx of a pre-trained model", () => {
     expect(json(name, "export.json")).toMatchObject({ target: "onnx", opset: 17, step: 5 });
     expect(readFileSync(place(join(name, "vocab.txt")), "utf8")).toBe(toyVocabulary);
     const graph = graphOf(name);
+    const card = readFileSync(place(join(name, "README.md")), "utf8");
+    expect(card).toMatch(/^---\nlibrary_name: transformers\.js\n/);
+    for (const { name: value } of [...graph.input, ...graph.output])
+      expect(card).toContain(`- \`${value}\` [`);
     expect(shapes(graph.input)).toEqual({
       input_ids: TOKENS,
       attention_mask: TOKENS,
