@@ -17,17 +17,17 @@ export function usageFailure(usage, message) {
 }
 
 /**
- * The command line: `texts` and `numbers` (whole ones above 0) take a value, `lists` may be given several times; --json and
- * --help stand for themselves.
+ * The command line: `texts` and `numbers` (whole ones above 0) take a value, `lists` may be given several times; `flags`,
+ * --json and --help stand for themselves.
  */
-export function readOptions({ usage, texts, numbers, lists = [] }) {
+export function readOptions({ usage, texts, numbers, lists = [], flags = [] }) {
   let values;
   try {
     ({ values } = parseArgs({
       options: {
         ...Object.fromEntries([...texts, ...numbers].map((name) => [name, { type: "string" }])),
         ...Object.fromEntries(lists.map((name) => [name, { type: "string", multiple: true }])),
-        json: { type: "boolean" },
+        ...Object.fromEntries(["json", ...flags].map((name) => [name, { type: "boolean" }])),
         help: { type: "boolean", short: "h" },
       },
     }));

@@ -16,7 +16,7 @@ namespace electra::addon {
 namespace {
 
 /// Raised with every change of what src/engine/binding.ts relies on.
-constexpr int kAbi = 3;
+constexpr int kAbi = 4;
 
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("version", Napi::String::New(env, ELECTRA_VERSION));

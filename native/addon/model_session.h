@@ -11,6 +11,7 @@
 #include "arrays.h"
 #include "backend.h"
 #include "engine_thread.h"
+#include "operator_profile.h"
 #include "results.h"
 #include "session_calls.h"
 
@@ -23,7 +24,9 @@ struct ModelState {
   BackendOptions backend;
   uint64_t seed = 0;
   int32_t reserve_rows = 0;  ///< room for training batches of so many rows is made at once
+  bool profiled = false;     ///< every operator is timed
   std::unique_ptr<Operators> operators;
+  OperatorProfile* profile = nullptr;  ///< the operators themselves, if they are timed
   std::unique_ptr<Model> model;
   bool written = false;  ///< values came in from outside; the weights' compute forms are behind
 
@@ -51,6 +54,7 @@ class ModelSession : public Napi::ObjectWrap<Self> {
   }
 
   Napi::Value open(const Napi::CallbackInfo& info);
+  Napi::Value profile(const Napi::CallbackInfo& info);
   Napi::Value optimizer_step(const Napi::CallbackInfo& info);
   Napi::Value read_parameter(const Napi::CallbackInfo& info);
   Napi::Value write_parameter(const Napi::CallbackInfo& info);
@@ -67,6 +71,7 @@ class ModelSession : public Napi::ObjectWrap<Self> {
   static std::vector<Napi::ClassPropertyDescriptor<Self>> shared_methods() {
     return {
         Self::InstanceMethod("open", &Self::open),
+        Self::InstanceMethod("profile", &Self::profile),
         Self::InstanceMethod("optimizerStep", &Self::optimizer_step),
         Self::InstanceMethod("readParameter", &Self::read_parameter),
         Self::InstanceMethod("writeParameter", &Self::write_parameter),
@@ -83,6 +88,7 @@ class ModelSession : public Napi::ObjectWrap<Self> {
     state_->backend = read_backend_options(info[1]);
     state_->seed = Fields(info[1], "options").counter("seed", 0);
     state_->reserve_rows = Fields(info[1], "options").whole("reserveRows", 0);
+    state_->profiled = Fields(info[1], "options").flag("profile", false);
     EngineThread::Hooks hooks;
     hooks.measure = [state = state_] { return state->model ? state->model->memory() : ModelMemory(); };
     hooks.at_exit = [state = state_] {
@@ -108,6 +114,16 @@ Napi::Value ModelSession<Self, Model>::open(const Napi::CallbackInfo& info) {
     Job job;
     job.work = [state = state_](const std::atomic<bool>&) {
       state->operators = make_operators(state->backend);
+      if (state->profiled) {
+        // Not before: where a GPU cannot be had, the CPU may be asked next.
+        if (state->backend.cuda)
+          throw EngineError("ERR_ELECTRA_ARGUMENT",
+                            "Operators can be timed one by one on the CPU alone.\n"
+                            "Choose the device cpu, or leave the profile out.");
+        auto profile = std::make_unique<OperatorProfile>(std::move(state->operators));
+        state->profile = profile.get();
+        state->operators = std::move(profile);
+      }
       state->model =
           std::make_unique<Model>(*state->operators, state->config, state->seed, state->reserve_rows);
     };
@@ -118,6 +134,21 @@ Napi::Value ModelSession<Self, Model>::open(const Napi::CallbackInfo& info) {
       object.Set("parameters", to_object(env, state->model->parameters().table()));
       return object;
     };
+    return enqueue(info, std::move(job));
+  });
+}
+
+template <typename Self, typename Model>
+Napi::Value ModelSession<Self, Model>::profile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    auto times = std::make_shared<std::vector<OperatorTime>>();
+    Job job;
+    job.work = [state = state_, times](const std::atomic<bool>&) {
+      if (state->profile == nullptr)
+        throw EngineError("ERR_ELECTRA_ARGUMENT", "This engine was not created with `profile`.");
+      *times = state->profile->take();
+    };
+    job.result = [times](Napi::Env env) -> Napi::Value { return to_array(env, *times); };
     return enqueue(info, std::move(job));
   });
 }

@@ -54,6 +54,20 @@ Napi::Object to_object(Napi::Env env, const FinetuningResult& result) {
   return object;
 }
 
+Napi::Array to_array(Napi::Env env, const std::vector<OperatorTime>& times) {
+  Napi::Array array = Napi::Array::New(env, times.size());
+  for (uint32_t n = 0; n < times.size(); ++n) {
+    Napi::Object object = Napi::Object::New(env);
+    object.Set("operator", Napi::String::New(env, times[n].name));
+    object.Set("shape", Napi::String::New(env, times[n].shape));
+    set(object, "calls", static_cast<double>(times[n].calls));
+    set(object, "seconds", times[n].seconds);
+    set(object, "flop", times[n].flop);
+    array.Set(n, object);
+  }
+  return array;
+}
+
 Napi::Object to_object(Napi::Env env, const DeviceInfo& info) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("device", Napi::String::New(env, info.device));

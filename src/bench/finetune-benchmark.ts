@@ -3,13 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { engineParameterStore } from "../checkpoint/engine-parameter-store.js";
 import { FinetuningEngine } from "../engine/finetuning-engine.js";
-import type { BackendSettings, EngineInfo } from "../engine/types.js";
+import type { BackendSettings, EngineInfo, OperatorTime } from "../engine/types.js";
 import { ElectraError } from "../errors.js";
 import { evaluateSplit } from "../finetuning/training/evaluate-split.js";
 import { type FinetuningSetup, setUpFinetuning } from "../finetuning/training/finetuning-setup.js";
 import { loadEncoder } from "../finetuning/training/initial-model.js";
 import { RunFeatures } from "../finetuning/training/run-features.js";
 import { trainingBatches } from "../finetuning/training/training-batches.js";
+import { measureCallOverhead } from "./call-overhead.js";
+import { measureGemmCeiling } from "./gemm-ceiling.js";
+import { LoopDelayMonitor } from "./loop-delay.js";
+import { encoderFlop } from "./model-flop.js";
 
 export interface FinetuneBenchmarkOptions extends BackendSettings {
   /** In the reference's layout: `vocab.txt`, `finetuning_data/<task>/`. */
@@ -27,6 +31,8 @@ export interface FinetuneBenchmarkOptions extends BackendSettings {
   readonly steps?: number;
   /** Steps before the clock runs. Default 4. */
   readonly warmupSteps?: number;
+  /** Time every operator of the timed training steps; on the CPU alone. Default false. */
+  readonly profile?: boolean;
   readonly seed?: number;
   readonly signal?: AbortSignal;
 }
@@ -41,9 +47,24 @@ export interface FinetuneBenchmark {
   /** Examples a second of training: making features, forward, backward, clipping, Adam. */
   readonly train_ex_per_s: number;
   readonly train_tokens_per_s: number;
+  /** Of the encoder's matrix products. */
+  readonly train_gflop_per_s: number;
+  /** The part of the training time that passed waiting for the next batch. */
+  readonly train_data_wait_share: number;
+  /** By how much timers of the main thread came late during training. */
+  readonly loop_delay_p99_ms: number;
+  readonly loop_delay_max_ms: number;
+  /** Microseconds from a call of the engine to its answer when there is nothing to compute. */
+  readonly call_us: number;
   /** Examples a second of evaluating the dev split: making features, forward. */
   readonly eval_ex_per_s: number;
   readonly eval_examples: number;
+  /** Of the encoder's matrix products. */
+  readonly eval_gflop_per_s: number;
+  /** Of products at a good shape, measured at the end; null on a GPU. */
+  readonly gemm_ceiling_gflop_per_s: number | null;
+  /** If it was asked for: what each operator took in all timed training steps together, slowest first. */
+  readonly operators?: readonly OperatorTime[];
   /** Highest resident memory of the process, MiB. */
   readonly peak_mb: number;
   /** What the engine holds, MiB. */
@@ -56,7 +77,7 @@ export interface FinetuneBenchmark {
  * features is part of both figures. Rows of a batch are as long as its longest; padding is not computed.
  */
 export async function benchmarkFinetune(options: FinetuneBenchmarkOptions): Promise<FinetuneBenchmark> {
-  const { steps = 40, warmupSteps = 4, seed = 1 } = options;
+  const { steps = 40, warmupSteps = 4, seed = 1, profile = false } = options;
   const folder = await mkdtemp(join(tmpdir(), "electra-bench-"));
   try {
     const setup = await setUpFinetuning({
@@ -83,24 +104,43 @@ export async function benchmarkFinetune(options: FinetuneBenchmarkOptions): Prom
       if (setup.initial !== undefined) {
         await loadEncoder(setup.initial, engineParameterStore(engine), setup.heads);
       }
+      const delay = new LoopDelayMonitor();
       const training = await timeTraining(engine, setup, features, {
         steps,
         warmupSteps,
+        onStart: async () => {
+          if (profile) await engine.profile();
+          delay.start();
+        },
         signal: options.signal,
       });
+      const late = delay.stop();
+      const operators = profile ? await engine.profile() : undefined;
       const evaluation = await timeEvaluation(engine, setup, features, options.signal);
+      const peak = process.resourceUsage().maxRSS / 1024;
+      const call = await measureCallOverhead(engine);
+      const { device, threads } = engine.info;
+      const ceiling = device === "cpu" ? await measureGemmCeiling({ ...options, threads }) : null;
       return {
         task: options.task,
         model_size: setup.hparams.model_size,
         batch_size: options.batchSize,
         max_seq_length: setup.hparams.max_seq_length,
-        threads: engine.info.threads,
+        threads,
         steps,
         train_ex_per_s: training.rows / training.seconds,
         train_tokens_per_s: training.tokens / training.seconds,
+        train_gflop_per_s: training.flop / training.seconds / 1e9,
+        train_data_wait_share: training.waited / training.seconds,
+        loop_delay_p99_ms: late.p99_ms,
+        loop_delay_max_ms: late.max_ms,
+        call_us: call,
         eval_ex_per_s: evaluation.rows / evaluation.seconds,
         eval_examples: evaluation.rows,
-        peak_mb: process.resourceUsage().maxRSS / 1024,
+        eval_gflop_per_s: evaluation.flop / evaluation.seconds / 1e9,
+        gemm_ceiling_gflop_per_s: ceiling,
+        ...(operators === undefined ? {} : { operators }),
+        peak_mb: peak,
         engine_mb: engine.memory().total / 2 ** 20,
         info: engine.info,
       };
@@ -116,7 +156,19 @@ export async function benchmarkFinetune(options: FinetuneBenchmarkOptions): Prom
 interface Timed {
   readonly rows: number;
   readonly tokens: number;
+  /** Of the encoder. */
+  readonly flop: number;
   readonly seconds: number;
+  /** Seconds of them for the next batch. */
+  readonly waited: number;
+}
+
+interface TrainingTiming {
+  readonly steps: number;
+  readonly warmupSteps: number;
+  /** Before the clock runs, when nothing is under way. */
+  readonly onStart: () => Promise<void>;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** As in `finetune` the next step is sent before this one is done. */
@@ -124,7 +176,7 @@ async function timeTraining(
   engine: FinetuningEngine,
   setup: FinetuningSetup,
   features: RunFeatures,
-  { steps, warmupSteps, signal }: { steps: number; warmupSteps: number; signal: AbortSignal | undefined },
+  { steps, warmupSteps, onStart, signal }: TrainingTiming,
 ): Promise<Timed> {
   const { hparams, model } = setup;
   const store = await features.train();
@@ -151,25 +203,32 @@ async function timeTraining(
   });
   let rows = 0;
   let tokens = 0;
+  let flop = 0;
+  let waited = 0;
   let started = performance.now();
   let before: Promise<unknown> | undefined;
   for (let step = 0; step < warmupSteps + steps; step++) {
     signal?.throwIfAborted();
+    if (step === warmupSteps) {
+      await before;
+      before = undefined;
+      await onStart();
+      [rows, tokens, flop, waited] = [0, 0, 0, 0];
+      started = performance.now();
+    }
+    const asked = performance.now();
     const { batch, rows: members } = (await batches.next()).value;
+    waited += (performance.now() - asked) / 1000;
     const current = engine.trainStep(batch, { step, learningRate: hparams.learning_rate });
     current.catch(() => undefined);
     await before;
-    if (step === warmupSteps) {
-      rows = 0;
-      tokens = 0;
-      started = performance.now();
-    }
     rows += members.length;
     tokens += batch.lengths.reduce((sum, length) => sum + length, 0);
+    flop += encoderFlop(model.encoder, batch.lengths).training;
     before = current;
   }
   await before;
-  return { rows, tokens, seconds: (performance.now() - started) / 1000 };
+  return { rows, tokens, flop, waited, seconds: (performance.now() - started) / 1000 };
 }
 
 async function timeEvaluation(
@@ -193,9 +252,11 @@ async function timeEvaluation(
   });
   let rows = 0;
   let tokens = 0;
+  let flop = 0;
   for await (const { features: row } of outputs) {
     rows++;
     tokens += row.inputIds.length;
+    flop += encoderFlop(setup.model.encoder, [row.inputIds.length]).forward;
   }
-  return { rows, tokens, seconds: (performance.now() - started) / 1000 };
+  return { rows, tokens, flop, waited: 0, seconds: (performance.now() - started) / 1000 };
 }

@@ -7,7 +7,7 @@ import { ElectraError } from "../errors.js";
 import type { NativeBinding } from "./native-types.js";
 
 /** Must equal `kAbi` in native/addon/addon.cc. */
-const expectedAbi = 3;
+const expectedAbi = 4;
 const remedy = "npx electra-native build";
 
 // Both src/engine and dist/engine lie two folders below the package.

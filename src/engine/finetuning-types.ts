@@ -53,6 +53,11 @@ export interface FinetuningEngineCreateOptions extends BackendSettings {
   readonly model: FinetuningModelConfig;
   /** Make room for training batches of so many rows at once, so that one that does not fit is refused here. Default: none. */
   readonly reserveRows?: number;
+  /**
+   * Time every operator, for `profile()`. On the CPU alone (`ERR_ELECTRA_ARGUMENT` elsewhere); two looks at the clock a call.
+   * Default false, which costs nothing.
+   */
+  readonly profile?: boolean;
   /** Seeds initial weights and every random draw: a whole number below 2^53. Default 0. */
   readonly seed?: number;
   /**

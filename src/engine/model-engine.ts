@@ -3,7 +3,7 @@ import { describeBackend, openBackend } from "./backend.js";
 import { loadBinding } from "./binding.js";
 import { checkCounter, checkLearningRate } from "./check-options.js";
 import { toElectraError } from "./native-failure.js";
-import type { NativeBackendOptions, NativeBinding, NativeModelSession } from "./native-types.js";
+import type { NativeBinding, NativeModelOptions, NativeModelSession } from "./native-types.js";
 import { unpackParameters } from "./parameter-table.js";
 import { SessionJobs } from "./session-jobs.js";
 import type {
@@ -11,6 +11,7 @@ import type {
   EngineInfo,
   EngineMemory,
   JobOptions,
+  OperatorTime,
   OptimizerOptions,
   OptimizerResult,
   ParameterInfo,
@@ -28,18 +29,16 @@ export interface OpenedModel<Session extends NativeModelSession> {
 export interface ModelOpenOptions extends BackendSettings {
   readonly seed?: number;
   readonly reserveRows?: number;
+  readonly profile?: boolean;
   readonly signal?: AbortSignal;
 }
-
-/** What a native session of a model is made with. */
-export type NativeModelOptions = NativeBackendOptions & { seed: number; reserveRows: number };
 
 /** Chooses the hardware and makes a model there, with initial weights. */
 export async function openModel<Session extends NativeModelSession>(
   options: ModelOpenOptions,
   make: (binding: NativeBinding, native: NativeModelOptions) => Session,
 ): Promise<OpenedModel<Session>> {
-  const { seed = 0, reserveRows = 0, signal } = options;
+  const { seed = 0, reserveRows = 0, profile = false, signal } = options;
   signal?.throwIfAborted();
   checkCounter("seed", seed);
   checkCounter("reserveRows", reserveRows);
@@ -47,7 +46,7 @@ export async function openModel<Session extends NativeModelSession>(
   const { opened, warnings } = await openBackend(options, async (backend) => {
     let session: Session;
     try {
-      session = make(binding, { ...backend, seed, reserveRows });
+      session = make(binding, { ...backend, seed, reserveRows, profile });
     } catch (error) {
       throw toElectraError(error);
     }
@@ -94,6 +93,16 @@ export abstract class ModelEngine<Session extends NativeModelSession> {
   /** Bytes held natively, as of the last finished job. */
   memory(): EngineMemory {
     return this.#session.memory();
+  }
+
+  /**
+   * Where the time went since the last call of this, slowest first; for an engine that was created with `profile`. What the
+   * times leave of a step is spent between its operators.
+   *
+   * @throws ElectraError `ERR_ELECTRA_ARGUMENT` for another engine
+   */
+  async profile(options: JobOptions = {}): Promise<OperatorTime[]> {
+    return this.jobs.run((session, id) => session.profile(id), options.signal);
   }
 
   /** The second part of a step: norm, clip, Adam. @throws ElectraError `ERR_ELECTRA_NOT_FINITE` as in `trainStep` */

@@ -71,9 +71,26 @@ export interface NativeStepResult {
   readonly seconds: number;
 }
 
+export interface NativeOperatorTime {
+  readonly operator: string;
+  readonly shape: string;
+  readonly calls: number;
+  readonly seconds: number;
+  readonly flop: number;
+}
+
+/** Of a session that holds a model. */
+export type NativeModelOptions = NativeBackendOptions & {
+  seed: number;
+  reserveRows: number;
+  profile: boolean;
+};
+
 /** What the sessions of all models have in common. */
 export interface NativeModelSession extends NativeSession {
   open(id: number): NativeJob<{ info: NativeDeviceInfo; parameters: NativeParameterTable }>;
+  /** What the operators took since the last call; only if the session was made with `profile`. */
+  profile(id: number): NativeJob<NativeOperatorTime[]>;
   optimizerStep(id: number, options: object): NativeJob<{ gradientNorm: number; seconds: number }>;
   /** Fills `target`. */
   readParameter(id: number, kind: string, name: string, target: Float32Array): NativeJob<undefined>;
@@ -139,14 +156,8 @@ export interface CudaDevice {
 export interface NativeBinding {
   readonly version: string;
   readonly abi: number;
-  readonly PretrainingSession: new (
-    model: object,
-    options: NativeBackendOptions & { seed: number; reserveRows: number },
-  ) => NativePretrainingSession;
-  readonly FinetuningSession: new (
-    model: object,
-    options: NativeBackendOptions & { seed: number; reserveRows: number },
-  ) => NativeFinetuningSession;
+  readonly PretrainingSession: new (model: object, options: NativeModelOptions) => NativePretrainingSession;
+  readonly FinetuningSession: new (model: object, options: NativeModelOptions) => NativeFinetuningSession;
   readonly KernelSession: new (options: NativeBackendOptions) => NativeKernelSession;
   /**
    * Synchronous: starts CUDA on the calling thread, which can take a second. For `doctor` only. A reason says in its

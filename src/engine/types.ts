@@ -94,6 +94,11 @@ export interface EngineCreateOptions extends BackendSettings {
   readonly model: PretrainingModelConfig;
   /** Make room for training batches of so many rows at once, so that one that does not fit is refused here. Default: none. */
   readonly reserveRows?: number;
+  /**
+   * Time every operator, for `profile()`. On the CPU alone (`ERR_ELECTRA_ARGUMENT` elsewhere); two looks at the clock a call.
+   * Default false, which costs nothing.
+   */
+  readonly profile?: boolean;
   /** Seeds initial weights and every random draw: a whole number below 2^53. Default 0. */
   readonly seed?: number;
   readonly signal?: AbortSignal;
@@ -257,6 +262,18 @@ export interface TrainStepResult extends StepResult {
   readonly step: number;
   readonly learningRate: number;
   readonly gradientNorm: number;
+}
+
+/** All calls of one operator at one shape, since the last look. */
+export interface OperatorTime {
+  /** A name of {@link Kernels} where it has one: "linearBackwardWeight". */
+  readonly operator: string;
+  /** Of an operator with a matrix product: "256 to 1024, with activation". Empty otherwise. */
+  readonly shape: string;
+  readonly calls: number;
+  readonly seconds: number;
+  /** Multiplications and additions of its matrix products; 0 without. */
+  readonly flop: number;
 }
 
 /** Which of a variable's four float32 tensors. */

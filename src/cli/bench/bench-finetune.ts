@@ -1,7 +1,9 @@
 import { announceMachine } from "../announce-machine.js";
 import { requireOptions } from "../command-module.js";
 import { formatListing, type Output } from "../output.js";
+import { percent } from "./bench-figures.js";
 import type { BenchCommon, BenchOptions } from "./bench-options.js";
+import { formatOperators } from "./operator-table.js";
 
 /** `bench finetune`: training and evaluation on the data of a task. */
 export async function benchFinetune(
@@ -12,12 +14,13 @@ export async function benchFinetune(
   requireOptions({ "--data-dir": options.dataDir });
   const { benchmarkFinetune } = await import("../../bench/finetune-benchmark.js");
   const { maxSeqLength: _, ...rest } = common;
-  const { task, steps, seed, modelName } = options;
+  const { task, steps, seed, modelName, profile } = options;
   const maxSeqLength = options.maxSeqLength ?? options.seqLength;
   const result = await benchmarkFinetune({
     ...rest,
     dataDir: options.dataDir!,
     task,
+    profile: profile === true,
     ...(modelName === undefined ? {} : { modelName }),
     ...(maxSeqLength === undefined ? {} : { maxSeqLength }),
     ...(steps === undefined ? {} : { steps }),
@@ -35,10 +38,23 @@ export async function benchFinetune(
       ],
       ["evaluation", `${result.eval_ex_per_s.toFixed(0)} examples/s, over ${result.eval_examples}`],
       [
+        "products",
+        `${result.train_gflop_per_s.toFixed(0)} GFLOP/s in training, ${result.eval_gflop_per_s.toFixed(0)} in evaluation${ceilingOf(result.gemm_ceiling_gflop_per_s)}`,
+      ],
+      ["data", `training waited for them ${percent(result.train_data_wait_share)} of the time`],
+      [
+        "event loop",
+        `late by ${result.loop_delay_p99_ms.toFixed(1)} ms (p99), ${result.loop_delay_max_ms.toFixed(1)} at most`,
+      ],
+      [
         "memory",
         `${result.peak_mb.toFixed(0)} MiB at most, ${result.engine_mb.toFixed(0)} of them the engine's`,
       ],
-    ]),
+    ]) + (result.operators === undefined ? "" : `\n\n${formatOperators(result.operators, result.steps)}`),
   );
   return 0;
+}
+
+function ceilingOf(ceiling: number | null): string {
+  return ceiling === null ? "" : `; good products reach ${ceiling.toFixed(0)} here`;
 }

@@ -9,6 +9,7 @@ export interface BenchOptions extends RunOptions {
   readonly maxSeqLength?: number;
   readonly seqLength?: number;
   readonly steps?: number;
+  readonly profile?: boolean;
   readonly dataDir?: string;
   readonly task: string;
   readonly modelName?: string;

@@ -45,6 +45,7 @@ export function define(command: Command): CommandHandler<BenchOptions> {
       "steps that are timed (default: 10, of finetune 40, of predictions 100)",
       parsePositiveInteger,
     )
+    .option("--profile", "time every operator of the timed steps (CPU)")
     .optionsGroup("bench finetune:")
     .option("--data-dir <folder>", "holds vocab.txt and finetuning_data/<task>/")
     .option("--task <name>", "the task", "cola")
@@ -58,6 +59,7 @@ export function define(command: Command): CommandHandler<BenchOptions> {
       "",
       "Examples:",
       "  $ npx electra-native bench step --model-size small --batch-size 16 --seq-length 128 --threads 2 --json",
+      "  $ npx electra-native bench step --steps 20 --threads 2 --profile",
       "  $ npx electra-native bench finetune --task cola --data-dir data --batch-size 32 --threads 2 --json",
       "  $ npx electra-native bench predict --batch-size 1 --seq-length 16 --threads 2 --json",
       "  $ npx electra-native bench kernels --device cuda --precision bf16 --model-size base --filter attention",
