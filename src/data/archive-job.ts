@@ -1,6 +1,5 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { ElectraError } from "../errors.js";
-import { decodeLines } from "./corpus-reader.js";
 import { crc32c } from "./crc32c.js";
 import type { DatasetJob, DatasetJobResult, RunJobOptions } from "./dataset-job.js";
 import { DocumentWriter, type DocumentWriterState, jobStream } from "./document-writer.js";
@@ -111,9 +110,7 @@ export async function runArchiveJob(job: ArchiveJob, options: RunJobOptions = {}
     }
     for (const { name, bytes } of shuffled(content.texts, order)) {
       writer.beginFile(`${archive.name}/${name}`);
-      for (const line of decodeLines(name, bytes)) {
-        writer.line(line);
-      }
+      writer.lines(bytes);
       writer.endFile();
     }
     unreadFiles += content.unread;

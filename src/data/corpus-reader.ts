@@ -97,11 +97,32 @@ export async function* readLines(
   options: ReadLinesOptions = {},
 ): AsyncGenerator<LineBatch, void, undefined> {
   let firstLine = 1;
+  for await (const bytes of readLineBlocks(path, options)) {
+    const lines = bytes.toString("utf8").split("\n");
+    yield { lines, firstLine };
+    firstLine += lines.length;
+  }
+}
+
+/**
+ * As {@link readLines}, but the lines of a batch as one piece of UTF-8, with `\n` between them and not behind the last.
+ *
+ * @throws ElectraError as `readLines`
+ */
+export async function* readLineBlocks(
+  path: string,
+  options: ReadLinesOptions = {},
+): AsyncGenerator<Buffer, void, undefined> {
+  let firstLine = 1;
   let lineStart = 0; // offset of the first pending byte in the (decompressed) text
   let pending: Buffer[] = []; // the beginning of a line that continues in the next chunk
   let pendingBytes = 0;
-
-  const decode = (bytes: Buffer): string[] => decodeLines(path, bytes, firstLine, lineStart);
+  const check = (bytes: Buffer): Buffer => {
+    if (!isUtf8(bytes)) {
+      throw invalidText(path, bytes, firstLine, lineStart);
+    }
+    return bytes;
+  };
 
   for await (const chunk of readChunks(path, options)) {
     options.signal?.throwIfAborted();
@@ -122,30 +143,37 @@ export async function* readLines(
     }
     const whole = chunk.subarray(0, lastBreak);
     const bytes = pending.length === 0 ? whole : Buffer.concat([...pending, whole]);
-    const lines = decode(bytes);
-    yield { lines, firstLine };
-    firstLine += lines.length;
+    yield check(bytes);
+    firstLine += 1 + countBreaks(bytes);
     lineStart += bytes.length + 1;
     pending = [chunk.subarray(lastBreak + 1)];
     pendingBytes = chunk.length - lastBreak - 1;
   }
   if (pendingBytes > 0) {
-    yield { lines: decode(Buffer.concat(pending)), firstLine };
+    yield check(Buffer.concat(pending));
   }
 }
 
+function countBreaks(bytes: Uint8Array): number {
+  let breaks = 0;
+  for (let index = 0; index < bytes.length; index++) {
+    if (bytes[index] === 0x0a) {
+      breaks++;
+    }
+  }
+  return breaks;
+}
+
 /**
- * Decodes whole lines of a text and splits them at `\n`.
+ * Insists on UTF-8.
  *
  * @param source what the text is called in an error
- * @param firstLine number of the first line in its text, and `offset` of its first byte
- * @throws ElectraError `ERR_ELECTRA_TEXT` for bytes that are not UTF-8, naming source, line and byte
+ * @throws ElectraError `ERR_ELECTRA_TEXT`, naming source, line and byte
  */
-export function decodeLines(source: string, bytes: Buffer, firstLine = 1, offset = 0): string[] {
+export function requireUtf8(source: string, bytes: Buffer): void {
   if (!isUtf8(bytes)) {
-    throw invalidText(source, bytes, firstLine, offset);
+    throw invalidText(source, bytes, 1, 0);
   }
-  return bytes.toString("utf8").split("\n");
 }
 
 async function* readChunks(path: string, options: ReadLinesOptions): AsyncGenerator<Buffer, void, undefined> {

@@ -1,4 +1,4 @@
-import { type CorpusFile, readLines } from "./corpus-reader.js";
+import { type CorpusFile, readLineBlocks } from "./corpus-reader.js";
 import type { DatasetCounts } from "./dataset-counts.js";
 import { DocumentWriter, type DocumentWriterOptions, jobStream } from "./document-writer.js";
 import { shuffled } from "./seeded-shuffle.js";
@@ -23,7 +23,7 @@ export interface RunJobOptions {
 }
 
 /**
- * Runs one job: shuffles its files, builds examples line by line and writes them round robin to its shards. Deterministic:
+ * Runs one job: shuffles its files, builds examples and writes them round robin to its shards. Deterministic:
  * the same job gives the same bytes.
  *
  * @throws ElectraError as `readLines` and `DocumentWriter` do
@@ -34,16 +34,14 @@ export async function runDatasetJob(job: DatasetJob, options: RunJobOptions = {}
   for (const file of shuffled(job.files, jobStream(job, "files"))) {
     const bytesBefore = counts.bytesRead;
     writer.beginFile(file.name);
-    const read = readLines(file.path, {
+    const blocks = readLineBlocks(file.path, {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       onRead: (bytes) => {
         counts.bytesRead = bytesBefore + bytes;
       },
     });
-    for await (const { lines } of read) {
-      for (const line of lines) {
-        writer.line(line);
-      }
+    for await (const block of blocks) {
+      writer.lines(block);
       options.onProgress?.({ ...counts });
     }
     writer.endFile();

@@ -1,9 +1,10 @@
 import { Tokenizer } from "../tokenization/tokenizer.js";
 import { Vocabulary } from "../tokenization/vocabulary.js";
 import { stripWhiteSpace } from "../tokenization/white-space.js";
+import { isBlank } from "./blank-line.js";
 import { crc32c } from "./crc32c.js";
 import { type DatasetCounts, emptyCounts } from "./dataset-counts.js";
-import { ExampleBuilder } from "./example-builder.js";
+import { type BuiltExample, ExampleBuilder } from "./example-builder.js";
 import { philox4x32 } from "./philox.js";
 import { PretrainingExampleEncoder } from "./pretraining-example.js";
 import { SeededRandomSource } from "./random-source.js";
@@ -62,6 +63,10 @@ export class DocumentWriter {
   /** What has been counted; bytes and files are the caller's to count. */
   readonly counts: ReturnType<typeof emptyCounts>;
   readonly #options: DocumentWriterOptions;
+  readonly #tokenizer: Tokenizer;
+  readonly #unknownId: number;
+  /** Takes the ids of a sentence. */
+  #ids = new Int32Array(1 << 12);
   readonly #splitter: SentenceSplitter | undefined;
   readonly #training: Target;
   readonly #heldOut: Target;
@@ -80,21 +85,12 @@ export class DocumentWriter {
     const { maxSeqLength, lowerCase, stripAccents } = options;
     const vocabulary = Vocabulary.parse(options.vocabulary.text, { source: options.vocabulary.source });
     const [clsId, sepId, unknownId] = vocabulary.require(["[CLS]", "[SEP]", "[UNK]"]);
-    const tokenizer = new Tokenizer({ vocabulary, lowerCase, stripAccents });
+    this.#tokenizer = new Tokenizer({ vocabulary, lowerCase, stripAccents });
+    this.#unknownId = unknownId;
     const encoder = new PretrainingExampleEncoder(maxSeqLength);
+    const record = new Uint8Array(encoder.maxRecordBytes);
     this.#splitter = options.splitSentences ? new SentenceSplitter() : undefined;
     const { counts } = this;
-    const tokenize = (line: string): Int32Array => {
-      const ids = tokenizer.encode(line);
-      counts.tokens += ids.length;
-      counts.overlongTokens += Math.max(0, ids.length - (maxSeqLength - 2));
-      for (const id of ids) {
-        if (id === unknownId) {
-          counts.unknownTokens++;
-        }
-      }
-      return ids;
-    };
     const makeTarget = (
       random: SeededRandomSource,
       paths: readonly string[],
@@ -105,20 +101,20 @@ export class DocumentWriter {
         maxSeqLength,
         clsId,
         sepId,
-        tokenize,
         random,
         ...(state === undefined ? {} : { targetLength: state.targetLength }),
       });
       const shards = new ShardSet(paths, state?.shards);
+      const write = (example: BuiltExample | undefined): void => {
+        if (example !== undefined) {
+          count();
+          counts.discardedTokens += example.discardedTokens;
+          shards.append(record, 0, encoder.encodeInto(example, record, 0));
+        }
+      };
       return {
-        feed(line) {
-          const example = builder.addLine(line);
-          if (example !== undefined) {
-            count();
-            counts.discardedTokens += example.discardedTokens;
-            shards.append(encoder.encode(example));
-          }
-        },
+        addSentence: (ids, length) => write(builder.addSentence(ids, length)),
+        endDocument: () => write(builder.endDocument()),
         save: () => ({
           targetLength: builder.targetLength,
           position: random.position,
@@ -158,34 +154,23 @@ export class DocumentWriter {
     this.#target = this.#training;
   }
 
-  /** Takes the next line of the file. @throws ElectraError `ERR_ELECTRA_FILE`, for example on a full disk */
-  line(line: string): void {
-    const { counts } = this;
-    const stripped = stripWhiteSpace(line);
-    if (stripped === "") {
-      if (this.#options.blanksSeparateDocs && this.#inDocument) {
-        this.#target.feed("");
-        this.#inDocument = false;
-      }
-      return;
-    }
-    if (!this.#inDocument) {
-      this.#beginDocument();
-    }
-    if (this.#splitter === undefined) {
-      counts.sentences++;
-      this.#target.feed(stripped);
-    } else {
-      for (const sentence of this.#splitter.split(stripped)) {
-        counts.sentences++;
-        this.#target.feed(sentence);
-      }
+  /**
+   * Takes the next lines of the file, UTF-8 with `\n` between them.
+   *
+   * @throws ElectraError `ERR_ELECTRA_FILE`, for example on a full disk
+   */
+  lines(text: Buffer): void {
+    for (let start = 0; start <= text.length; ) {
+      const lineBreak = text.indexOf(0x0a, start);
+      const end = lineBreak < 0 ? text.length : lineBreak;
+      this.#line(text, start, end);
+      start = end + 1;
     }
   }
 
   /** Ends the file: no example spans two files. */
   endFile(): void {
-    this.#target.feed("");
+    this.#target.endDocument();
   }
 
   /** Writes what is held back and tells how to go on from here; only between two files. */
@@ -196,6 +181,46 @@ export class DocumentWriter {
   /** Writes what is held back and tells what the record files hold. */
   finish(): { readonly shards: readonly ShardSummary[]; readonly heldOutShards: readonly ShardSummary[] } {
     return { shards: this.#training.finish(), heldOutShards: this.#heldOut.finish() };
+  }
+
+  #line(text: Buffer, start: number, end: number): void {
+    if (isBlank(text, start, end)) {
+      if (this.#options.blanksSeparateDocs && this.#inDocument) {
+        this.#target.endDocument();
+        this.#inDocument = false;
+      }
+      return;
+    }
+    if (!this.#inDocument) {
+      this.#beginDocument();
+    }
+    // White space at the ends of a line makes no difference to its tokens.
+    if (this.#splitter === undefined) {
+      this.#sentence(text, start, end);
+    } else {
+      for (const sentence of this.#splitter.split(stripWhiteSpace(text.toString("utf8", start, end)))) {
+        const bytes = Buffer.from(sentence);
+        this.#sentence(bytes, 0, bytes.length);
+      }
+    }
+  }
+
+  #sentence(text: Uint8Array, start: number, end: number): void {
+    const { counts } = this;
+    if (end - start > this.#ids.length) {
+      this.#ids = new Int32Array(2 * (end - start));
+    }
+    const ids = this.#ids;
+    const length = this.#tokenizer.encodeInto(text, start, end, ids, 0);
+    counts.sentences++;
+    counts.tokens += length;
+    counts.overlongTokens += Math.max(0, length - (this.#options.maxSeqLength - 2));
+    for (let index = 0; index < length; index++) {
+      if (ids[index] === this.#unknownId) {
+        counts.unknownTokens++;
+      }
+    }
+    this.#target.addSentence(ids, length);
   }
 
   #beginDocument(): void {
@@ -213,7 +238,8 @@ export class DocumentWriter {
 
 /** An example builder and the shards that it fills. */
 interface Target {
-  feed(line: string): void;
+  addSentence(ids: Int32Array, length: number): void;
+  endDocument(): void;
   save(): TargetState;
   finish(): readonly ShardSummary[];
 }

@@ -1,6 +1,4 @@
 import { ElectraError } from "../errors.js";
-import { stripWhiteSpace } from "../tokenization/white-space.js";
-
 import type { RandomSource } from "./random-source.js";
 
 /** Options of {@link ExampleBuilder}. */
@@ -10,8 +8,6 @@ export interface ExampleBuilderOptions {
   /** Ids of `[CLS]` and `[SEP]`. */
   readonly clsId: number;
   readonly sepId: number;
-  /** WordPiece ids of a stripped, non-empty line. */
-  readonly tokenize: (line: string) => ArrayLike<number>;
   /** Asked in the reference's order: u₁, one draw per ambiguous sentence, u₂, and the short length when u₂ < 0.05. */
   readonly random: RandomSource;
   /** Text tokens to gather for the first example (default `L`): the {@link ExampleBuilder.targetLength} to go on from. */
@@ -32,16 +28,17 @@ export interface BuiltExample {
 const oneSegment = 100_000;
 
 /**
- * Gathers lines into pre-training examples, exactly as the reference's `ExampleBuilder`: a line is a sentence, an empty line
- * ends a document, and the state lives on across lines and files.
+ * Gathers sentences into pre-training examples, exactly as the reference's `ExampleBuilder`; the state lives on across
+ * documents and files.
  *
- * The target length counts text tokens only; the line that crosses it is kept whole and what does not fit is thrown away,
+ * The target length counts text tokens only; the sentence that crosses it is kept whole and what does not fit is thrown away,
  * never carried over. After a sentence went to the second segment a later, shorter one may still go to the first.
  */
 export class ExampleBuilder {
   readonly #options: ExampleBuilderOptions;
-  #sentences: ArrayLike<number>[] = [];
-  #currentLength = 0;
+  /** Ids of the gathered sentences, one after the other, and where each of them ends. */
+  #ids = new Int32Array(1024);
+  #ends: number[] = [];
   #targetLength: number;
 
   constructor(options: ExampleBuilderOptions) {
@@ -62,61 +59,79 @@ export class ExampleBuilder {
     return this.#targetLength;
   }
 
-  /** Feeds one line (an empty one ends the document) and returns the example that it completes, if any. */
-  addLine(line: string): BuiltExample | undefined {
-    const stripped = stripWhiteSpace(line);
-    if (stripped === "") {
-      if (this.#currentLength !== 0) {
-        return this.#createExample();
-      }
-      // The reference appends an empty sentence here, and for a line without tokens. It never has an effect: it goes to
-      // the first segment without a draw while that is empty or short of its target, and else to the second without a
-      // draw. Leaving it out keeps memory from growing with runs of blank lines.
+  /**
+   * Takes the first `count` ids of `ids` (all by default) as a sentence, without keeping the array, and returns the example
+   * that it completes, if any.
+   */
+  addSentence(ids: ArrayLike<number>, count = ids.length): BuiltExample | undefined {
+    // The reference gathers sentences without tokens as well. They never have an effect: such a sentence goes to the first
+    // segment without a draw while that is empty or short of its target, and else to the second without a draw. Leaving
+    // them out keeps memory from growing.
+    if (count === 0) {
       return undefined;
     }
-    const ids = this.#options.tokenize(stripped);
-    if (ids.length > 0) {
-      this.#sentences.push(ids);
-      this.#currentLength += ids.length;
+    const start = this.#gathered;
+    const end = start + count;
+    if (end > this.#ids.length) {
+      const larger = new Int32Array(Math.max(end, 2 * this.#ids.length));
+      larger.set(this.#ids);
+      this.#ids = larger;
     }
-    return this.#currentLength >= this.#targetLength ? this.#createExample() : undefined;
+    const gathered = this.#ids;
+    for (let index = 0; index < count; index++) {
+      gathered[start + index] = ids[index]!;
+    }
+    this.#ends.push(end);
+    return end >= this.#targetLength ? this.#createExample() : undefined;
+  }
+
+  /** Ends the document (the reference's empty line) and returns the example of what was gathered, if anything was. */
+  endDocument(): BuiltExample | undefined {
+    return this.#ends.length > 0 ? this.#createExample() : undefined;
+  }
+
+  get #gathered(): number {
+    return this.#ends.at(-1) ?? 0;
   }
 
   #createExample(): BuiltExample {
     const { maxSeqLength, random, clsId, sepId } = this.#options;
     const firstTarget = random.random() < 0.1 ? oneSegment : Math.floor((this.#targetLength - 3) / 2);
-    const first: ArrayLike<number>[] = [];
-    const second: ArrayLike<number>[] = [];
+    const gathered = this.#gathered;
+    const first: number[] = [];
+    const second: number[] = [];
     let firstLength = 0;
     let secondLength = 0;
-    for (const sentence of this.#sentences) {
+    let start = 0;
+    for (let sentence = 0; sentence < this.#ends.length; sentence++) {
+      const end = this.#ends[sentence]!;
+      const length = end - start;
       if (
         firstLength === 0 ||
-        firstLength + sentence.length < firstTarget ||
+        firstLength + length < firstTarget ||
         (secondLength === 0 && firstLength < firstTarget && random.random() < 0.5)
       ) {
-        first.push(sentence);
-        firstLength += sentence.length;
+        first.push(start, end);
+        firstLength += length;
       } else {
-        second.push(sentence);
-        secondLength += sentence.length;
+        second.push(start, end);
+        secondLength += length;
       }
+      start = end;
     }
-    const gathered = this.#currentLength;
     firstLength = Math.min(firstLength, maxSeqLength - 2);
     secondLength = Math.min(secondLength, Math.max(0, maxSeqLength - firstLength - 3));
 
     const inputIds = new Int32Array(firstLength + 2 + (secondLength > 0 ? secondLength + 1 : 0));
     inputIds[0] = clsId;
-    copyIds(first, firstLength, inputIds, 1);
+    this.#copyIds(first, firstLength, inputIds, 1);
     inputIds[firstLength + 1] = sepId;
     if (secondLength > 0) {
-      copyIds(second, secondLength, inputIds, firstLength + 2);
+      this.#copyIds(second, secondLength, inputIds, firstLength + 2);
       inputIds[firstLength + 2 + secondLength] = sepId;
     }
 
-    this.#sentences = [];
-    this.#currentLength = 0;
+    this.#ends.length = 0;
     this.#targetLength = random.random() < 0.05 ? random.randint(5, maxSeqLength) : maxSeqLength;
     return {
       inputIds,
@@ -124,19 +139,17 @@ export class ExampleBuilder {
       discardedTokens: gathered - firstLength - secondLength,
     };
   }
-}
 
-/** Copies the first `count` ids of the sentences to `target[at …]`. */
-function copyIds(
-  sentences: readonly ArrayLike<number>[],
-  count: number,
-  target: Int32Array,
-  at: number,
-): void {
-  let copied = 0;
-  for (const sentence of sentences) {
-    for (let index = 0; index < sentence.length && copied < count; index++) {
-      target[at + copied++] = sentence[index]!;
+  /** Copies the first `count` ids of sentences, given by where they begin and end in turn, to `target[at …]`. */
+  #copyIds(sentences: readonly number[], count: number, target: Int32Array, at: number): void {
+    const ids = this.#ids;
+    const last = at + count;
+    let next = at;
+    for (let index = 0; index < sentences.length && next < last; index += 2) {
+      const end = sentences[index + 1]!;
+      for (let from = sentences[index]!; from < end && next < last; from++) {
+        target[next++] = ids[from]!;
+      }
     }
   }
 }

@@ -25,7 +25,10 @@ export interface ShardSetState {
 
 interface Shard {
   readonly path: string;
-  pending: Uint8Array[];
+  /** Whether the file is there; until then the first write makes it. */
+  made: boolean;
+  /** Records not yet written: the first `pendingBytes` of `pending`, which grows up to what is held back. */
+  pending: Uint8Array;
   pendingBytes: number;
   bytes: number;
   records: number;
@@ -43,8 +46,8 @@ export class ShardSet {
   #next = 0;
 
   /**
-   * Creates the files, empty; existing ones are emptied. With a saved state, which must pass {@link ShardSet.matches}, they
-   * are cut back to what they held then.
+   * A set of new files; existing ones are emptied. Files are made by their first write, or empty by {@link finish} and
+   * {@link save}. With a saved state, which must pass {@link ShardSet.matches}, they are cut back to what they held then.
    *
    * @throws ElectraError `ERR_ELECTRA_FILE`
    */
@@ -53,16 +56,15 @@ export class ShardSet {
     this.#next = saved?.next ?? 0;
     this.#shards = paths.map((path, index) => {
       const [bytes, records, lengthsCrc] = saved?.shards[index] ?? [0, 0, 0];
-      try {
-        if (saved === undefined) {
-          closeSync(openSync(path, "w"));
-        } else {
+      if (saved !== undefined) {
+        try {
           truncateSync(path, bytes);
+        } catch (error) {
+          throw fileFailure(error, "cannot create", path);
         }
-      } catch (error) {
-        throw fileFailure(error, "cannot create", path);
       }
-      return { path, pending: [], pendingBytes: 0, bytes, records, lengthsCrc };
+      const made = saved !== undefined;
+      return { path, made, pending: new Uint8Array(0), pendingBytes: 0, bytes, records, lengthsCrc };
     });
   }
 
@@ -85,14 +87,26 @@ export class ShardSet {
     };
   }
 
-  /** Takes over one whole record, frame included. @throws ElectraError `ERR_ELECTRA_FILE`, for example on a full disk */
-  append(record: Uint8Array): void {
+  /**
+   * Copies one whole record, frame included, which is `source[start, end)`.
+   *
+   * @throws ElectraError `ERR_ELECTRA_FILE`, for example on a full disk
+   */
+  append(source: Uint8Array, start = 0, end: number = source.length): void {
     const shard = this.#shards[this.#next]!;
+    const length = end - start;
     this.#next = (this.#next + 1) % this.#shards.length;
-    shard.pending.push(record);
-    shard.pendingBytes += record.length;
+    if (shard.pendingBytes + length > shard.pending.length) {
+      makeRoom(shard, shard.pendingBytes + length, this.#flushBytes);
+    }
+    const { pending } = shard;
+    // A record is short: a loop beats a view and a call.
+    for (let from = start, to = shard.pendingBytes; from < end; from++, to++) {
+      pending[to] = source[from]!;
+    }
+    shard.pendingBytes += length;
     shard.records++;
-    shard.lengthsCrc = continueLengthsCrc(shard.lengthsCrc, record.length - recordOverhead);
+    shard.lengthsCrc = continueLengthsCrc(shard.lengthsCrc, length - recordOverhead);
     if (shard.pendingBytes >= this.#flushBytes) {
       flush(shard);
     }
@@ -119,24 +133,31 @@ export function continueLengthsCrc(crc: number, payloadLength: number): number {
   return crc32c(lengthBytes, 0, 4, crc);
 }
 
+function makeRoom(shard: Shard, bytes: number, flushBytes: number): void {
+  // A set of one file must not take its whole budget for a few records; once as large as that, the memory is used again.
+  const most = Math.max(bytes, flushBytes + flushBytes / 8);
+  const larger = new Uint8Array(Math.min(most, Math.max(bytes, 4096, 2 * shard.pending.length)));
+  larger.set(shard.pending.subarray(0, shard.pendingBytes));
+  shard.pending = larger;
+}
+
 function flush(shard: Shard): void {
-  if (shard.pendingBytes === 0) {
+  if (shard.made && shard.pendingBytes === 0) {
     return;
   }
   try {
-    const bytes = Buffer.concat(shard.pending, shard.pendingBytes);
-    const file = openSync(shard.path, "a");
+    const file = openSync(shard.path, shard.made ? "a" : "w");
     try {
-      for (let written = 0; written < bytes.length; ) {
-        written += writeSync(file, bytes, written);
+      for (let written = 0; written < shard.pendingBytes; ) {
+        written += writeSync(file, shard.pending, written, shard.pendingBytes - written);
       }
     } finally {
       closeSync(file);
     }
   } catch (error) {
-    throw fileFailure(error, "cannot write", shard.path);
+    throw fileFailure(error, shard.made ? "cannot write" : "cannot create", shard.path);
   }
+  shard.made = true;
   shard.bytes += shard.pendingBytes;
-  shard.pending = [];
   shard.pendingBytes = 0;
 }

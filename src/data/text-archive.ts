@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { extract } from "tar-stream";
 import { ElectraError } from "../errors.js";
 import { compareByCodePoints } from "../tokenization/code-point-order.js";
-import { decodeLines } from "./corpus-reader.js";
+import { requireUtf8 } from "./corpus-reader.js";
 import { type Compression, decompress, detectCompression } from "./decompress.js";
 import { fileFailure } from "./file-failure.js";
 
@@ -155,7 +155,7 @@ function checkText(path: string, compression: Compression, name: string, bytes: 
     );
   }
   try {
-    decodeLines(name, bytes);
+    requireUtf8(name, bytes);
   } catch (error) {
     throw broken(path, compression, (error as Error).message, error);
   }

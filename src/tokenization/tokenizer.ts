@@ -1,5 +1,6 @@
 import { ElectraError } from "../errors.js";
 import { BasicTokenizer } from "./basic-tokenizer.js";
+import { MAX_PACKED_LETTERS, PACKED_HALF, ShortWordCache } from "./short-word-cache.js";
 import type { Vocabulary } from "./vocabulary.js";
 import { MAX_CACHED_BYTES, WordCache } from "./word-cache.js";
 import { WordPieceTokenizer } from "./wordpiece-tokenizer.js";
@@ -22,11 +23,12 @@ export interface DecodeOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-// What a byte is to the scanner. Everything above is a letter or digit of ASCII, mapped to its lower case if need be.
-const SPACE = 0;
-const PUNCTUATION = 1;
-const NON_ASCII = 2;
-const CONTROL = 3;
+// What a byte is to the scanner: a letter or digit of ASCII is the number of 1 to 62 that `ShortWordCache` packs, capitals
+// being the small ones when case is lowered.
+const SPACE = 64;
+const PUNCTUATION = 65;
+const NON_ASCII = 66;
+const CONTROL = 67;
 
 // UTF-8 forms that the scanner knows by itself. U+2010–2027 (dashes, quotes, bullets, ellipsis) are E2 80 90 to
 // E2 80 A7, all punctuation; the ideographs U+3400–4DBF and U+4E00–9FFF have three bytes and do not decompose.
@@ -40,7 +42,6 @@ const HASH_PRIME = 0x01000193;
 /** `encode` keeps its buffers up to this many bytes; longer texts get buffers of their own. */
 const KEPT_BUFFER = 1 << 20;
 
-const IDENTITY = Uint8Array.from({ length: 256 }, (_, byte) => byte);
 const encoder = new TextEncoder();
 // Malformed bytes become U+FFFD, which the basic tokenizer drops: the same as ignoring them.
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -49,8 +50,8 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
  * Text to WordPiece ids, exactly as the reference's tokenizer (basic tokenizer, then WordPiece), without [CLS] and
  * [SEP].
  *
- * Ordinary text never becomes strings: UTF-8 bytes are scanned for words of ASCII letters and digits, which a cache
- * turns into ids. A piece — what lies between two white spaces or ideographs — that holds anything else goes through
+ * Ordinary text never becomes strings: UTF-8 bytes are scanned for words of ASCII letters and digits, which caches
+ * turn into ids. A piece — what lies between two white spaces or ideographs — that holds anything else goes through
  * {@link BasicTokenizer} as a whole, for lower-casing and decomposition look at the neighbours; its ids are cached too.
  * Not safe for use by several threads at once (there is no way to share it); make one for each.
  *
@@ -62,9 +63,13 @@ export class Tokenizer {
   readonly vocabulary: Vocabulary;
   readonly basic: BasicTokenizer;
   readonly wordPiece: WordPieceTokenizer;
+  readonly #shortWords: ShortWordCache;
+  /** Longer words, and pieces that are not just ASCII. */
   readonly #cache: WordCache;
-  /** SPACE, PUNCTUATION, NON_ASCII, CONTROL, or the byte that a letter or digit counts as. */
+  /** SPACE, PUNCTUATION, NON_ASCII, CONTROL, or the number of a letter or digit. */
   readonly #kinds: Uint8Array;
+  /** The byte that a letter counts as: itself, or the small letter. */
+  readonly #letters: Uint8Array;
   readonly #asciiIds = new Int32Array(128);
   readonly #generalPunctuationIds = new Int32Array(GENERAL_PUNCTUATION_COUNT);
   /** Ids of the common ideographs, made when the first one is met. */
@@ -90,7 +95,11 @@ export class Tokenizer {
       );
     }
     this.#cache = new WordCache(capacity);
+    this.#shortWords = new ShortWordCache(capacity);
     this.#kinds = byteKinds(this.basic.lowerCase);
+    this.#letters = Uint8Array.from({ length: 256 }, (_, byte) =>
+      this.basic.lowerCase && byte >= 0x41 && byte <= 0x5a ? byte + 32 : byte,
+    );
     for (let c = 33; c < 127; c++) {
       if (this.#kinds[c] === PUNCTUATION) this.#asciiIds[c] = this.#idOfCharacter(c);
     }
@@ -161,42 +170,52 @@ export class Tokenizer {
   /** The scanner: returns where the ids end in `out`. */
   #scan(bytes: Uint8Array, start: number, end: number, out: Int32Array, offset: number): number {
     const kinds = this.#kinds;
-    const cache = this.#cache;
+    const shortWords = this.#shortWords;
     let next = offset;
     let i = start;
     // The current piece, to be done again as a whole if something difficult turns up in it.
     let pieceStart = start;
     let pieceIds = offset;
     while (i < end) {
-      const byte = bytes[i]!;
-      const kind = kinds[byte]!;
+      let kind = kinds[bytes[i]!]!;
       let difficult = false;
-      if (kind > CONTROL) {
-        let hash = HASH_SEED;
-        let letter = kind;
+      if (kind < SPACE) {
         const from = i;
-        while (letter > CONTROL) {
-          hash = Math.imul(hash ^ letter, HASH_PRIME);
-          letter = ++i < end ? kinds[bytes[i]!]! : SPACE;
+        let low = 0;
+        let high = 0;
+        while (kind < SPACE) {
+          high = (high << 6) | (low >>> 24);
+          low = ((low << 6) | kind) & PACKED_HALF;
+          kind = ++i < end ? kinds[bytes[i]!]! : SPACE;
         }
-        if (letter >= NON_ASCII && this.#isolatedId(bytes, i, end) < 0) {
+        if (kind >= NON_ASCII && this.#isolatedId(bytes, i, end) < 0) {
           difficult = true;
         } else {
-          const count = cache.lookup(hash, bytes, from, i, kinds, out, next);
-          next += count >= 0 ? count : this.#encodeAsciiWord(hash, bytes, from, i, out, next);
+          if (i - from <= MAX_PACKED_LETTERS) {
+            const count = shortWords.lookup(low, high, out, next);
+            next += count >= 0 ? count : this.#encodeShortWord(low, high, bytes, from, i, out, next);
+          } else {
+            next += this.#encodeLongWord(bytes, from, i, out, next);
+          }
+          if (kind === SPACE) {
+            pieceStart = ++i;
+            pieceIds = next;
+          }
         }
       } else if (kind === SPACE) {
         pieceStart = ++i;
         pieceIds = next;
       } else if (kind === PUNCTUATION) {
-        out[next++] = this.#asciiIds[byte]!;
+        out[next++] = this.#asciiIds[bytes[i]!]!;
         i++;
       } else {
         const id = this.#isolatedId(bytes, i, end);
         if (id >= 0) {
           out[next++] = id;
+          // A dash or quotation mark stays in its piece, an ideograph ends it.
+          const ideograph = bytes[i] !== 0xe2;
           i += 3;
-          if (byte !== 0xe2) {
+          if (ideograph) {
             pieceStart = i;
             pieceIds = next;
           }
@@ -241,21 +260,39 @@ export class Tokenizer {
     return end;
   }
 
-  /** A word of ASCII letters and digits that is not in the cache. */
-  #encodeAsciiWord(
-    hash: number,
+  /** A word of at most ten ASCII letters and digits that is not in the cache. */
+  #encodeShortWord(
+    low: number,
+    high: number,
     bytes: Uint8Array,
     start: number,
     end: number,
     out: Int32Array,
     offset: number,
   ): number {
+    for (let i = start; i < end; i++) this.#word[i - start] = this.#letters[bytes[i]!]!;
+    const count = this.wordPiece.encodeWord(this.#word, 0, end - start, out, offset);
+    this.#shortWords.add(low, high, out, offset, offset + count);
+    return count;
+  }
+
+  /** A longer word of ASCII letters and digits. */
+  #encodeLongWord(bytes: Uint8Array, start: number, end: number, out: Int32Array, offset: number): number {
+    const letters = this.#letters;
     const length = end - start;
-    const short = length <= MAX_CACHED_BYTES;
-    const word = short ? this.#word : new Uint8Array(length);
-    for (let i = 0; i < length; i++) word[i] = this.#kinds[bytes[start + i]!]!;
+    const cached = length <= MAX_CACHED_BYTES;
+    const word = cached ? this.#word : new Uint8Array(length);
+    let hash = HASH_SEED;
+    for (let i = 0; i < length; i++) {
+      const letter = letters[bytes[start + i]!]!;
+      word[i] = letter;
+      hash = Math.imul(hash ^ letter, HASH_PRIME);
+    }
+    if (!cached) return this.wordPiece.encodeWord(word, 0, length, out, offset);
+    const known = this.#cache.lookup(hash, word, 0, length, out, offset);
+    if (known >= 0) return known;
     const count = this.wordPiece.encodeWord(word, 0, length, out, offset);
-    if (short) this.#cache.add(hash, word, 0, length, IDENTITY, out, offset, offset + count);
+    this.#cache.add(hash, word, 0, length, out, offset, offset + count);
     return count;
   }
 
@@ -265,7 +302,7 @@ export class Tokenizer {
     let hash = HASH_SEED;
     if (short) {
       for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, HASH_PRIME);
-      const cached = this.#cache.lookup(hash, bytes, start, end, IDENTITY, out, offset);
+      const cached = this.#cache.lookup(hash, bytes, start, end, out, offset);
       if (cached >= 0) return cached;
     }
     let next = offset;
@@ -273,7 +310,7 @@ export class Tokenizer {
       const utf8 = encoder.encode(word);
       next += this.wordPiece.encodeWord(utf8, 0, utf8.length, out, next);
     }
-    if (short) this.#cache.add(hash, bytes, start, end, IDENTITY, out, offset, next);
+    if (short) this.#cache.add(hash, bytes, start, end, out, offset, next);
     return next - offset;
   }
 
@@ -300,8 +337,10 @@ function byteKinds(lowerCase: boolean): Uint8Array {
   const kinds = new Uint8Array(256).fill(NON_ASCII, 128).fill(PUNCTUATION, 33, 127).fill(CONTROL, 0, 32);
   for (const c of [0x09, 0x0a, 0x0d, 0x20]) kinds[c] = SPACE;
   kinds[0x7f] = CONTROL;
-  for (let c = 0x30; c <= 0x39; c++) kinds[c] = c;
-  for (let c = 0x61; c <= 0x7a; c++) kinds[c] = c;
-  for (let c = 0x41; c <= 0x5a; c++) kinds[c] = lowerCase ? c + 32 : c;
+  for (let i = 0; i < 10; i++) kinds[0x30 + i] = 1 + i;
+  for (let i = 0; i < 26; i++) {
+    kinds[0x61 + i] = 11 + i;
+    kinds[0x41 + i] = lowerCase ? 11 + i : 37 + i;
+  }
   return kinds;
 }

@@ -36,8 +36,7 @@ export class WordCache {
   /**
    * Looks the key `bytes[start, end)` up and, if it is there, writes its ids to `out` from `offset` on.
    *
-   * @param hash any function of the mapped key, the same as in {@link add}
-   * @param map applied to each byte before comparing (lower-casing, or the identity)
+   * @param hash any function of the key, the same as in {@link add}
    * @returns the number of ids, or −1 if the key is not there
    */
   lookup(
@@ -45,7 +44,6 @@ export class WordCache {
     bytes: Uint8Array,
     start: number,
     end: number,
-    map: Uint8Array,
     out: Int32Array,
     offset: number,
   ): number {
@@ -60,7 +58,7 @@ export class WordCache {
       if (slots[at] !== hash || (shape & 255) !== length) continue;
       const key = slots[at + 1]! - start;
       let i = start;
-      while (i < end && keys[key + i] === map[bytes[i]!]) i++;
+      while (i < end && keys[key + i] === bytes[i]!) i++;
       if (i < end) continue;
       const value = slots[at + 3]!;
       const count = shape >> 8;
@@ -82,7 +80,6 @@ export class WordCache {
     bytes: Uint8Array,
     start: number,
     end: number,
-    map: Uint8Array,
     ids: Int32Array,
     idStart: number,
     idEnd: number,
@@ -95,7 +92,7 @@ export class WordCache {
     this.#slots[at] = hash;
     this.#slots[at + 1] = this.#keyEnd;
     this.#slots[at + 2] = (end - start) | (count << 8);
-    for (let i = start; i < end; i++) this.#keys[this.#keyEnd++] = map[bytes[i]!]!;
+    for (let i = start; i < end; i++) this.#keys[this.#keyEnd++] = bytes[i]!;
     if (count === 1) {
       this.#slots[at + 3] = ids[idStart]!;
     } else {

@@ -16,10 +16,14 @@ function tokenize(line: string): number[] {
   return Array.from({ length: count! }, (_, index) => first! + index);
 }
 
+/** Feeds a line of text; a blank one ends the document. */
+const feed = (builder: ExampleBuilder, line: string): BuiltExample | undefined =>
+  line === "" ? builder.endDocument() : builder.addSentence(tokenize(line));
+
 function build(lines: readonly string[], draws: readonly RecordedDraw[], maxSeqLength = 16) {
   const random = new RecordedRandomSource(draws);
-  const builder = new ExampleBuilder({ maxSeqLength, clsId: CLS, sepId: SEP, tokenize, random });
-  const examples = lines.map((line) => builder.addLine(line)).filter((example) => example !== undefined);
+  const builder = new ExampleBuilder({ maxSeqLength, clsId: CLS, sepId: SEP, random });
+  const examples = lines.map((line) => feed(builder, line)).filter((example) => example !== undefined);
   expect(random.remaining).toBe(0);
   return examples;
 }
@@ -99,22 +103,15 @@ test("what did not fit is counted", () => {
   expect(build(["100x4", "200x4", ""], [r(0.5), r(0.9), r(0.99)])[0]?.discardedTokens).toBe(0);
 });
 
-test("a line of white space as Python knows it is blank; U+FEFF is not white space", () => {
-  const builder = new ExampleBuilder({
-    maxSeqLength: 16,
-    clsId: CLS,
-    sepId: SEP,
-    tokenize: () => [7],
-    random: new SeededRandomSource(1),
-  });
-  expect(builder.addLine("text")).toBeUndefined();
-  expect(builder.addLine("\ufeff")).toBeUndefined();
-  expect([...(builder.addLine(" \t\u001c\u0085\u00a0\u2003\u3000\r")?.inputIds ?? [])]).toEqual([
-    CLS,
-    7,
-    7,
-    SEP,
-  ]);
+test("a sentence's array may be used again, and counts up to the length given", () => {
+  const random = new SeededRandomSource(1);
+  const builder = new ExampleBuilder({ maxSeqLength: 16, clsId: CLS, sepId: SEP, random });
+  const ids = Int32Array.of(7, 8, 9);
+  expect(builder.addSentence(ids, 2)).toBeUndefined();
+  ids.fill(0);
+  expect(builder.addSentence(ids, 0)).toBeUndefined();
+  expect([...(builder.endDocument()?.inputIds ?? [])]).toEqual([CLS, 7, 8, SEP]);
+  expect(builder.endDocument()).toBeUndefined();
 });
 
 /** The reference's algorithm, transcribed as it stands in the specification: empty sentences are kept, lists are copied. */
@@ -164,12 +161,11 @@ test("any lines give what a literal transcription of the specification gives", (
         maxSeqLength: L,
         clsId: CLS,
         sepId: SEP,
-        tokenize,
         random: new SeededRandomSource(seed),
       });
       for (const [first, count] of list) {
         const line = count === 0 ? "" : `${first}x${count}`;
-        const example = builder.addLine(line);
+        const example = feed(builder, line);
         expect(example && segments(example)).toEqual(plain(count === 0 ? [] : tokenize(line)));
         if (example) expect(example.inputIds.length).toBeLessThanOrEqual(L);
       }

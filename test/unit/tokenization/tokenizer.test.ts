@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../../src/tokenization/tokenizer.js";
 import { Vocabulary } from "../../../src/tokenization/vocabulary.js";
+import { stripWhiteSpace } from "../../../src/tokenization/white-space.js";
 import { BERT_UNCASED_CASES } from "./bert-uncased-cases.js";
 import { knownAlike, plainTokenize } from "./plain-tokenizer.js";
 import { trickyText, trickyTokens } from "./tricky-text.js";
@@ -90,6 +91,20 @@ describe("the tokenizer", () => {
           }
         },
       ),
+      { numRuns: 500 },
+    );
+  });
+
+  it("gives a text the same ids with and without white space around it", () => {
+    const tokenizer = new Tokenizer({ vocabulary: small });
+    const space = fc.array(fc.constantFrom(..." \t\r\u000b\u001c\u0085\u00a0\u2028\u3000"), { maxLength: 3 });
+    fc.assert(
+      fc.property(space, trickyText, space, (before, text, after) => {
+        const stripped = stripWhiteSpace(text);
+        expect(tokenizer.encode([...before, stripped, ...after].join(""))).toEqual(
+          tokenizer.encode(stripped),
+        );
+      }),
       { numRuns: 500 },
     );
   });
