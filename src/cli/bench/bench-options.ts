@@ -13,6 +13,8 @@ export interface BenchOptions extends RunOptions {
   readonly dataDir?: string;
   readonly task: string;
   readonly modelName?: string;
+  readonly vocabFile?: string;
+  readonly input?: string;
   readonly filter?: string;
   readonly seconds: number;
   readonly gemm: "auto" | "onednn" | "built-in";

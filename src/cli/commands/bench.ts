@@ -10,6 +10,9 @@ const benchmarks: ReadonlyMap<string, () => Promise<Benchmark>> = new Map([
   ["step", async () => (await import("../bench/bench-step.js")).benchStep],
   ["finetune", async () => (await import("../bench/bench-finetune.js")).benchFinetune],
   ["predict", async () => (await import("../bench/bench-predict.js")).benchPredict],
+  ["tokenizer", async () => (await import("../bench/bench-tokenizer.js")).benchTokenizer],
+  ["dataset", async () => (await import("../bench/bench-dataset.js")).benchDataset],
+  ["startup", async () => (await import("../bench/bench-startup.js")).benchStartup],
   ["kernels", async () => (await import("../bench/bench-kernels.js")).benchKernels],
 ]);
 
@@ -17,7 +20,7 @@ export function define(command: Command): CommandHandler<BenchOptions> {
   command
     .argument(
       "<what>",
-      "step: whole pre-training steps; finetune: training and evaluation on a task's data; predict: a fine-tuned model's answers; kernels: the operators one by one",
+      "step: whole pre-training steps; finetune: training and evaluation on a task's data; predict: a fine-tuned model's answers; tokenizer: text to ids; dataset: text to records; startup: --help and the import; kernels: the operators one by one",
     )
     .addOption(new Option("--model-size <name>").choices(["small", "base", "large"]).default("small"))
     .option("--batch-size <n>", "rows of a batch", parsePositiveInteger, 16)
@@ -39,10 +42,10 @@ export function define(command: Command): CommandHandler<BenchOptions> {
         .choices(["electra", "electric", "mlm"])
         .default("electra"),
     )
-    .optionsGroup("bench step, finetune, predict:")
+    .optionsGroup("all but kernels:")
     .option(
       "--steps <n>",
-      "steps that are timed (default: 10, of finetune 40, of predictions 100)",
+      "steps that are timed (default: 10, of finetune 40, of predictions 100, of tokenizers 7, of datasets 5, of starts 11)",
       parsePositiveInteger,
     )
     .option("--profile", "time every operator of the timed steps (CPU)")
@@ -50,6 +53,9 @@ export function define(command: Command): CommandHandler<BenchOptions> {
     .option("--data-dir <folder>", "holds vocab.txt and finetuning_data/<task>/")
     .option("--task <name>", "the task", "cola")
     .option("--model-name <name>", "a model under <data-dir>/models (default: random weights)")
+    .optionsGroup("bench tokenizer, dataset:")
+    .option("--vocab-file <file>", "the vocabulary, one token a line")
+    .option("--input <file>", "text, plain or compressed with gzip")
     .optionsGroup("bench kernels:")
     .option("--filter <text>", "only operators whose name or shape holds this")
     .option("--seconds <n>", "time for each operator, at least", parsePositiveInteger, 1);
@@ -62,6 +68,7 @@ export function define(command: Command): CommandHandler<BenchOptions> {
       "  $ npx electra-native bench step --steps 20 --threads 2 --profile",
       "  $ npx electra-native bench finetune --task cola --data-dir data --batch-size 32 --threads 2 --json",
       "  $ npx electra-native bench predict --batch-size 1 --seq-length 16 --threads 2 --json",
+      "  $ npx electra-native bench dataset --vocab-file vocab.txt --input text.txt --threads 2 --json",
       "  $ npx electra-native bench kernels --device cuda --precision bf16 --model-size base --filter attention",
     ].join("\n"),
   );
