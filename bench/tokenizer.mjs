@@ -1,35 +1,31 @@
-// Speed of the tokenizer on a text file, one thread.
+// The tokenizer beside Hugging Face's Rust library, one thread each, on the same lines, alternately.
 //
-//   node bench/tokenizer.mjs --vocab-file vocab.txt --input text.txt[.gz] [--json] [--repeat 3] [--no-peer]
+//   node bench/tokenizer.mjs --vocab-file vocab.txt --input text.txt[.gz] [--json] [--repeat 7]
 //
-// "bytes" is the whole file in one call; "strings" are its lines, one call each, as UTF-16. "cold" is a new tokenizer's
-// first pass (median over new tokenizers after the code is compiled), "warm" the best later pass. The peer is the
-// development dependency `tokenizers` (Hugging Face's Rust library) on the same lines, in batches of 1000, if present.
-// Needs the compiled library: dist/, or the folder in ELECTRA_DIST. stdout is data (`mb_per_s` = strings, warm).
+// Ours is what `electra-native bench tokenizer` measures; the peer, the development dependency `tokenizers`, gets the lines in
+// batches of 1000. Ratios are of neighbouring passes. Needs the compiled library: dist/, or the folder in ELECTRA_DIST.
 
 // The peer's thread pool reads these when it is loaded.
 process.env.RAYON_NUM_THREADS = "1";
 process.env.TOKENIZERS_PARALLELISM = "false";
 
-import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { gunzipSync } from "node:zlib";
 
 const { values: options } = parseArgs({
   options: {
     "vocab-file": { type: "string" },
     input: { type: "string" },
     json: { type: "boolean", default: false },
-    repeat: { type: "string", default: "3" },
-    "no-peer": { type: "boolean", default: false },
+    repeat: { type: "string", default: "7" },
   },
 });
 const repeat = Number(options.repeat);
-if (!options["vocab-file"] || !options.input || !Number.isInteger(repeat) || repeat < 1) {
+const files = { vocabFile: options["vocab-file"], input: options.input };
+if (!files.vocabFile || !files.input || !Number.isInteger(repeat) || repeat < 1) {
   console.error(
-    "usage: node bench/tokenizer.mjs --vocab-file vocab.txt --input text.txt[.gz] [--json] [--repeat 3] [--no-peer]",
+    "usage: node bench/tokenizer.mjs --vocab-file vocab.txt --input text.txt[.gz] [--json] [--repeat 7]",
   );
   process.exit(2);
 }
@@ -37,86 +33,60 @@ if (!options["vocab-file"] || !options.input || !Number.isInteger(repeat) || rep
 const dist = process.env.ELECTRA_DIST
   ? resolve(process.env.ELECTRA_DIST)
   : fileURLToPath(new URL("../dist/", import.meta.url));
-const { Vocabulary } = await import(pathToFileURL(join(dist, "tokenization/vocabulary.js")).href);
-const { Tokenizer } = await import(pathToFileURL(join(dist, "tokenization/tokenizer.js")).href);
-
-const file = readFileSync(options.input);
-const bytes = options.input.endsWith(".gz") ? gunzipSync(file) : file;
-const text = bytes.toString("utf8");
-const lines = text.split("\n");
-const vocabularyText = readFileSync(options["vocab-file"], "utf8");
-
-const setUpStart = performance.now();
-const vocabulary = Vocabulary.parse(vocabularyText, { source: options["vocab-file"] });
-new Tokenizer({ vocabulary });
-const setUpMs = performance.now() - setUpStart;
-
-const ids = new Int32Array(bytes.length);
-const passes = {
-  bytes: (tokenizer) => tokenizer.encodeInto(bytes, 0, bytes.length, ids, 0),
-  strings: (tokenizer) => {
-    let count = 0;
-    for (const line of lines) count += tokenizer.encode(line).length;
-    return count;
-  },
-};
-
-function megabytesPerSecond(work) {
-  const start = performance.now();
-  const tokens = work();
-  return { rate: bytes.length / (performance.now() - start) / 1e3, tokens };
+const load = (name) => import(pathToFileURL(join(dist, "bench", `${name}.js`)).href);
+const { benchmarkTokenizer } = await load("tokenizer-benchmark");
+const { readTextSource } = await load("text-source");
+const { spreadOf } = await load("spread");
+const peer = await import("tokenizers").catch(() => undefined);
+if (peer === undefined) {
+  console.error("`tokenizers` is not installed (npm install, with development dependencies).");
+  process.exit(1);
 }
 
-const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
-const result = { input_mb: bytes.length / 1e6, set_up_ms: setUpMs, tokens: 0 };
-for (const [name, pass] of Object.entries(passes)) {
-  const cold = [];
-  let warm = 0;
-  for (let r = 0; r <= repeat; r++) {
-    const tokenizer = new Tokenizer({ vocabulary });
-    const first = megabytesPerSecond(() => pass(tokenizer));
-    const second = megabytesPerSecond(() => pass(tokenizer));
-    result.tokens = first.tokens;
-    if (r === 0) continue; // the engine was still compiling
-    cold.push(first.rate);
-    warm = Math.max(warm, second.rate);
-  }
-  result[`${name}_cold_mb_per_s`] = median(cold);
-  result[`${name}_warm_mb_per_s`] = warm;
-}
-result.mb_per_s = result.strings_warm_mb_per_s;
-
-if (!options["no-peer"]) {
-  const peer = await import("tokenizers").catch(() => undefined);
-  if (peer === undefined) console.error("`tokenizers` is not installed: no comparison.");
-  else await comparePeer(peer);
-}
-
-/** Hugging Face's WordPiece with BERT's settings; batches, so that promises do not count. */
-async function comparePeer(peer) {
-  const model = peer.WordPiece.init(Object.fromEntries(vocabulary.tokens.map((token, id) => [token, id])), {
+const { vocabulary, text } = await readTextSource(files);
+const lines = text.toString("utf8").split("\n");
+/** Hugging Face's WordPiece with BERT's settings and Google's limit of characters. */
+const hf = new peer.Tokenizer(
+  peer.WordPiece.init(Object.fromEntries(vocabulary.tokens.map((token, id) => [token, id])), {
     unkToken: "[UNK]",
     maxInputCharsPerWord: 200,
-  });
-  const hf = new peer.Tokenizer(model);
-  hf.setNormalizer(peer.bertNormalizer());
-  hf.setPreTokenizer(peer.bertPreTokenizer());
-  let best = 0;
-  for (let r = 0; r < repeat; r++) {
-    const start = performance.now();
-    let tokens = 0;
-    for (let i = 0; i < lines.length; i += 1000) {
-      const batch = await hf.encodeBatch(lines.slice(i, i + 1000), { addSpecialTokens: false });
-      for (const encoding of batch) tokens += encoding.getLength();
-    }
-    best = Math.max(best, bytes.length / (performance.now() - start) / 1e3);
-    result.peer_tokens = tokens;
+  }),
+);
+hf.setNormalizer(peer.bertNormalizer());
+hf.setPreTokenizer(peer.bertPreTokenizer());
+
+async function peerPass() {
+  const started = performance.now();
+  let tokens = 0;
+  // Batches, so that promises do not count.
+  for (let i = 0; i < lines.length; i += 1000) {
+    const batch = await hf.encodeBatch(lines.slice(i, i + 1000), { addSpecialTokens: false });
+    for (const encoding of batch) tokens += encoding.getLength();
   }
-  result.peer_mb_per_s = best;
-  result.ratio_strings = result.strings_warm_mb_per_s / best;
-  result.ratio_bytes = result.bytes_warm_mb_per_s / best;
+  return { rate: text.length / (performance.now() - started) / 1e3, tokens };
 }
 
-for (const [key, value] of Object.entries(result)) result[key] = Math.round(value * 100) / 100;
+const kinds = ["bytes_cold", "bytes_warm", "strings_cold", "strings_warm"];
+const rates = Object.fromEntries([...kinds, "peer"].map((kind) => [kind, []]));
+const result = { input_mb: text.length / 1e6, repeat };
+for (let round = 0; round < repeat; round++) {
+  const ours = await benchmarkTokenizer({ ...files, repeat: 1 });
+  const theirs = await peerPass();
+  Object.assign(result, { tokens: ours.tokens, peer_tokens: theirs.tokens });
+  for (const kind of kinds) rates[kind].push(ours[`${kind}_mb_per_s`].median);
+  rates.peer.push(theirs.rate);
+}
+for (const [kind, list] of Object.entries(rates)) result[`${kind}_mb_per_s`] = spreadOf(list);
+for (const kind of kinds)
+  result[`ratio_${kind}`] = spreadOf(rates[kind].map((rate, i) => rate / rates.peer[i]));
+
 if (options.json) console.log(JSON.stringify(result));
-else for (const [key, value] of Object.entries(result)) console.log(`${key.padEnd(24)} ${value}`);
+else {
+  for (const [key, value] of Object.entries(result)) {
+    const shown =
+      typeof value === "number"
+        ? value
+        : `${value.median.toFixed(1)} (${value.min.toFixed(1)} … ${value.max.toFixed(1)})`;
+    console.log(`${key.padEnd(24)} ${shown}`);
+  }
+}

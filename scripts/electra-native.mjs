@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 // The command line's entry. Plain JavaScript that is committed as it is, so that it also runs where nothing has
 // been compiled yet, and in old versions of Node far enough to say that they are too old.
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import module from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -19,7 +19,8 @@ function fail(code, message, hint) {
 }
 
 /** Compiles the shell and the addon, as the install scripts of npm would have done. */
-function build() {
+async function build() {
+  const { spawnSync } = await import("node:child_process");
   // As a dependency, npm's own call of install.mjs may fail quietly; somebody who types "build" wants to know.
   const flags = ["--strict", ...(args.includes("--force") ? ["--force"] : [])];
   for (const script of ["prepare.mjs", "install.mjs"]) {
@@ -49,7 +50,7 @@ if (major < 20 || (major === 20 && minor < 19)) {
     "Install a newer Node.js: https://nodejs.org/",
   );
 } else if (args[0] === "build" && !args.includes("--help") && !args.includes("-h")) {
-  build();
+  await build();
 } else if (!existsSync(entry)) {
   fail(
     "ERR_ELECTRA_NOT_BUILT",
@@ -57,6 +58,8 @@ if (major < 20 || (major === 20 && minor < 19)) {
     "Run: npx electra-native build",
   );
 } else {
+  // Node 22 and later keep compiled modules, in a folder of the system's temporary ones, for the next start.
+  module.enableCompileCache?.();
   const { main } = await import(pathToFileURL(entry).href);
   process.exitCode = await main(args);
 }

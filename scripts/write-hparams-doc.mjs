@@ -103,8 +103,8 @@ if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.a
       dependentDefaults: finetuningDependentDefaults(),
       presetValues: finetuningPresetValues,
     },
-    overrides: modelOverridesSchema,
-    info: hparamInfo,
+    overrides: modelOverridesSchema(),
+    info: hparamInfo(),
   });
   writeFileSync(path, text);
   console.error(`wrote ${path}`);

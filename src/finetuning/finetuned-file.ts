@@ -61,7 +61,7 @@ export function parseFinetunedFile(text: string, path: string): FinetunedFile {
   const { tasks, hparams, trial, results = null } = document;
   if (!Array.isArray(tasks) || tasks.length === 0) throw broken(path, "names no tasks");
   for (const task of tasks as readonly unknown[]) {
-    const { error } = savedTaskSchema.safeParse(task);
+    const { error } = savedTaskSchema().safeParse(task);
     if (error === undefined) continue;
     const [issue] = error.issues;
     const shown = JSON.stringify(task).slice(0, 120);
@@ -73,7 +73,7 @@ export function parseFinetunedFile(text: string, path: string): FinetunedFile {
   for (const name of USED) {
     const value = hparams[name];
     // The schema would take a missing one for its default.
-    if (value !== undefined && finetuningSchema.shape[name].safeParse(value).success) continue;
+    if (value !== undefined && finetuningSchema().shape[name].safeParse(value).success) continue;
     throw broken(path, `has the hparam ${name} as ${JSON.stringify(value)}`);
   }
   if (!Number.isSafeInteger(trial)) throw broken(path, `has the trial ${JSON.stringify(trial)}`);

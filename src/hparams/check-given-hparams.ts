@@ -6,7 +6,7 @@ import { nearestNames } from "./nearest-names.js";
 
 /** The hparams of one command. */
 export interface HparamFamily<Schema extends z.ZodObject = z.ZodObject> {
-  readonly schema: Schema;
+  readonly schema: () => Schema;
   /** The command, for hints. */
   readonly command: string;
   /** Names that people try and that are no hparams, with what to do instead. */
@@ -26,7 +26,7 @@ export function checkGivenHparams<Schema extends z.ZodObject>(
   place: string,
   family: HparamFamily<Schema>,
 ): Partial<z.output<Schema>> {
-  const parsed = family.schema.safeParse(hparams);
+  const parsed = family.schema().safeParse(hparams);
   if (!parsed.success) throw explain(parsed.error.issues, hparams, place, family);
   const given = Object.entries(parsed.data).filter(([name]) => hparams[name] !== undefined);
   return Object.fromEntries(given) as Partial<z.output<Schema>>;
@@ -62,8 +62,8 @@ function unknownName(
   place: string,
   { schema, command, notHparams }: HparamFamily,
 ): ElectraError {
-  const names = Object.keys(schema.shape);
-  const overrideNames = Object.keys(modelOverridesSchema.shape);
+  const names = Object.keys(schema().shape);
+  const overrideNames = Object.keys(modelOverridesSchema().shape);
   const known: readonly string[] = inOverrides ? overrideNames : names;
   const where = inOverrides ? `model_hparam_overrides of ${place}` : place;
   const nearest = nearestNames(name, known);
@@ -90,13 +90,13 @@ function describeWrongValue(
   const names = path.map(String);
   let value: unknown = hparams;
   for (const name of names) value = (value as Readonly<Record<string, unknown>> | undefined)?.[name];
-  return `"${names.join(".")}" must be ${expectation(names, schema)}, not ${JSON.stringify(value) ?? String(value)}`;
+  return `"${names.join(".")}" must be ${expectation(names, schema())}, not ${JSON.stringify(value) ?? String(value)}`;
 }
 
 function expectation(names: readonly string[], schema: z.ZodObject): string {
   const [name = "", inner] = names;
-  const shape: Readonly<Record<string, z.ZodType>> = (inner === undefined ? schema : modelOverridesSchema)
+  const shape: Readonly<Record<string, z.ZodType>> = (inner === undefined ? schema : modelOverridesSchema())
     .shape;
   const field = shape[inner ?? name];
-  return (field && hparamInfo.get(field)?.expects) ?? "of another type";
+  return (field && hparamInfo().get(field)?.expects) ?? "of another type";
 }

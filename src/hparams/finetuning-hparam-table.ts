@@ -7,10 +7,10 @@ import type { HparamHelp } from "./pretraining-hparam-table.js";
 export function finetuningHparamTable(): readonly (Omit<HparamHelp, "name"> & {
   readonly name: FinetuningHparamName;
 })[] {
-  const defaults: Readonly<Record<string, unknown>> = finetuningSchema.parse({});
-  return finetuningHparamNames.map((name) => {
-    const field = finetuningSchema.shape[name];
-    const info = hparamInfo.get(field);
+  const defaults: Readonly<Record<string, unknown>> = finetuningSchema().parse({});
+  return finetuningHparamNames().map((name) => {
+    const field = finetuningSchema().shape[name];
+    const info = hparamInfo().get(field);
     return {
       name,
       group: info?.group ?? "",

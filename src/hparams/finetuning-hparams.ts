@@ -9,9 +9,14 @@ import {
   modelSizeValues,
   singleTaskValues,
 } from "./finetuning-presets.js";
-import { type FinetuningHparamName, finetuningHparamNames, finetuningSchema } from "./finetuning-schema.js";
+import {
+  type FinetuningHparamName,
+  type FinetuningSchema,
+  finetuningHparamNames,
+  finetuningSchema,
+} from "./finetuning-schema.js";
 
-type Parsed = z.output<typeof finetuningSchema>;
+type Parsed = z.output<FinetuningSchema>;
 
 /** All settings of a run, under the reference's names, with nothing left open. */
 export type FinetuningHparams = Readonly<Omit<Parsed, keyof FinetuningPlaces>> &
@@ -37,7 +42,7 @@ export interface ResolvedFinetuning {
   readonly sources: Readonly<Record<FinetuningHparamName, FinetuningHparamSource>>;
 }
 
-const family: HparamFamily<typeof finetuningSchema> = {
+const family: HparamFamily<FinetuningSchema> = {
   schema: finetuningSchema,
   command: "finetune",
   notHparams: {
@@ -74,7 +79,7 @@ export function resolveFinetuningHparams(options: ResolveFinetuningOptions): Res
   };
   const now = () => values as Parsed;
 
-  apply(finetuningSchema.parse({}), "default");
+  apply(finetuningSchema().parse({}), "default");
   apply(finetuningPresetValues(preset), "preset");
   apply(given, "hparams");
   const tasks = now().task_names;
@@ -88,7 +93,7 @@ export function resolveFinetuningHparams(options: ResolveFinetuningOptions): Res
   checkTasks(tasks);
 
   const hparams = {
-    ...Object.fromEntries(finetuningHparamNames.map((name) => [name, values[name]])),
+    ...Object.fromEntries(finetuningHparamNames().map((name) => [name, values[name]])),
     data_dir: dataDir,
     model_name: modelName,
   } as unknown as FinetuningHparams;

@@ -1,10 +1,10 @@
 import type { z } from "zod";
-import type { finetuningSchema } from "./finetuning-schema.js";
+import type { FinetuningSchema } from "./finetuning-schema.js";
 
 /** `google`: the reference as it is. `fixed`: without its quirks, each of which is a switch of its own. */
 export type FinetuningPreset = "google" | "fixed";
 
-type Values = Partial<z.output<typeof finetuningSchema>>;
+type Values = Partial<z.output<FinetuningSchema>>;
 
 /** Defaults that a preset changes; everything that a person gives still wins. */
 export function finetuningPresetValues(preset: FinetuningPreset): Values {

@@ -1,4 +1,5 @@
-import { z } from "zod";
+import type { z } from "zod";
+import { once, zod } from "./lazy-zod.js";
 
 /** What a person needs to know about a setting beside its type and help text. */
 export interface HparamInfo {
@@ -9,7 +10,7 @@ export interface HparamInfo {
 }
 
 /** Kept apart from zod's global registry so that it does not leak into the JSON Schema. */
-export const hparamInfo = z.registry<HparamInfo>();
+export const hparamInfo = once(() => zod().registry<HparamInfo>());
 
 interface FieldOptions<Value> {
   readonly default: Value;
@@ -19,10 +20,12 @@ interface FieldOptions<Value> {
 
 /** Makes the fields of one group of settings. */
 export function fieldsOf(group: string) {
+  const z = zod();
+
   function field<Schema extends z.ZodType>(schema: Schema, options: FieldOptions<z.output<Schema>>) {
     const { default: value, expects, help } = options;
     const made = schema.default(value as never).describe(help);
-    hparamInfo.add(made, { expects, group });
+    hparamInfo().add(made, { expects, group });
     return made;
   }
 
@@ -30,7 +33,7 @@ export function fieldsOf(group: string) {
     field,
 
     boolean: (value: boolean, help: string) =>
-      field(booleanLike, { default: value, expects: "true or false (or 1, 0)", help }),
+      field(booleanLike(), { default: value, expects: "true or false (or 1, 0)", help }),
 
     integer: (value: number, min: number, help: string) =>
       field(z.int().min(min), { default: value, expects: `an integer of at least ${min}`, help }),
@@ -72,14 +75,17 @@ export function fieldsOf(group: string) {
         .min(1)
         .optional()
         .describe(`${help} Default: ${where}.`)
-        .register(hparamInfo, { expects: "a path (non-empty text)", group }),
+        .register(hparamInfo(), { expects: "a path (non-empty text)", group }),
   };
 }
 
 /** The reference's command lines and Python dictionaries write booleans in all of these ways. */
-export const booleanLike = z
-  .union([z.boolean(), z.literal([0, 1]), z.enum(["true", "false", "True", "False", "1", "0"])])
-  .transform((value) => value === true || value === 1 || /^(true|1)$/i.test(String(value)));
+const booleanLike = once(() => {
+  const z = zod();
+  return z
+    .union([z.boolean(), z.literal([0, 1]), z.enum(["true", "false", "True", "False", "1", "0"])])
+    .transform((value) => value === true || value === 1 || /^(true|1)$/i.test(String(value)));
+});
 
 function quote(text: string): string {
   return `"${text}"`;

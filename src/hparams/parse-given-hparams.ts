@@ -1,8 +1,8 @@
 import type { z } from "zod";
 import { checkGivenHparams, type HparamFamily } from "./check-given-hparams.js";
-import { pretrainingSchema } from "./pretraining-schema.js";
+import { type PretrainingSchema, pretrainingSchema } from "./pretraining-schema.js";
 
-const pretraining: HparamFamily<typeof pretrainingSchema> = {
+const pretraining: HparamFamily<PretrainingSchema> = {
   schema: pretrainingSchema,
   command: "pretrain",
   notHparams: {
@@ -15,7 +15,7 @@ const pretraining: HparamFamily<typeof pretrainingSchema> = {
 };
 
 /** Values a person gave, checked and converted, and only those. */
-export type GivenPretrainingHparams = Partial<z.output<typeof pretrainingSchema>>;
+export type GivenPretrainingHparams = Partial<z.output<PretrainingSchema>>;
 
 /**
  * Checks names and types of given hparams of pre-training.

@@ -18,10 +18,10 @@ export interface HparamHelp {
 
 /** All hparams of pre-training with group, type, default and help, for `--help` and the docs. */
 export function pretrainingHparamTable(): readonly HparamHelp[] {
-  const defaults: Readonly<Record<string, unknown>> = pretrainingSchema.parse({});
-  return pretrainingHparamNames.map((name) => {
-    const field = pretrainingSchema.shape[name];
-    const info = hparamInfo.get(field);
+  const defaults: Readonly<Record<string, unknown>> = pretrainingSchema().parse({});
+  return pretrainingHparamNames().map((name) => {
+    const field = pretrainingSchema().shape[name];
+    const info = hparamInfo().get(field);
     return {
       name,
       group: info?.group ?? "",

@@ -57,7 +57,7 @@ const debugValues = {
 export function resolvePretrainingHparams(options: ResolvePretrainingOptions): ResolvedPretraining {
   const { dataDir, modelName, preset = "google" } = options;
   const given = parseGivenHparams(options.hparams ?? {}, options.place ?? "--hparams");
-  const defaults = pretrainingSchema.parse({});
+  const defaults = pretrainingSchema().parse({});
 
   const values: Partial<Record<PretrainingHparamName, unknown>> = {};
   const sources: Partial<Record<PretrainingHparamName, HparamSource>> = {};
@@ -88,7 +88,7 @@ export function resolvePretrainingHparams(options: ResolvePretrainingOptions): R
 
   Object.freeze(now().model_hparam_overrides);
   const hparams = Object.freeze({
-    ...Object.fromEntries(pretrainingHparamNames.map((name) => [name, values[name]])),
+    ...Object.fromEntries(pretrainingHparamNames().map((name) => [name, values[name]])),
     max_predictions_per_seq: maxPredictions,
     data_dir: dataDir,
     model_name: modelName,

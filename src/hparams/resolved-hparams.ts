@@ -1,8 +1,8 @@
 import type { z } from "zod";
-import type { pretrainingSchema } from "./pretraining-schema.js";
+import type { PretrainingSchema } from "./pretraining-schema.js";
 
 /** What the schema makes of given hparams. */
-export type ParsedHparams = z.output<typeof pretrainingSchema>;
+export type ParsedHparams = z.output<PretrainingSchema>;
 /** Places whose default follows from data folder and model name. */
 export type PlaceName =
   | "pretrain_tfrecords"

@@ -46,10 +46,12 @@ const ASCII_SYMBOL_RANGES: readonly (readonly [number, number])[] = [
   [123, 126],
 ];
 
-const table = buildTable();
+/** Made when first needed: text of ASCII never asks, nor does a program that only imports the library. */
+let table: Uint8Array | undefined;
 
 /** The {@link CharacterClass} bits of a code point, by Unicode 14.0 whatever the ICU of this Node. */
 export function characterClass(codePoint: number): number {
+  table ??= buildTable();
   if (codePoint < TABLE_SIZE) return table[codePoint]!;
   return codePoint >= 0xe0100 && codePoint <= 0xe01ef ? CharacterClass.MARK : CharacterClass.DROP;
 }

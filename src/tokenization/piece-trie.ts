@@ -24,10 +24,12 @@ export class PieceTrie {
 
   /** @param tokens the token of every id; the last of equal ones counts, empty ones are left out. */
   constructor(tokens: readonly string[]) {
-    this.#edges = new Int32Array(2 * FIRST_SLOTS);
-    this.#mask = FIRST_SLOTS - 1;
-    this.#shift = 32 - Math.log2(FIRST_SLOTS);
-    this.#ids = new Int32Array(FIRST_SLOTS / 2).fill(-1);
+    let slots = FIRST_SLOTS;
+    while (slots < 4 * tokens.length) slots *= 2;
+    this.#edges = new Int32Array(2 * slots);
+    this.#mask = slots - 1;
+    this.#shift = 32 - Math.log2(slots);
+    this.#ids = new Int32Array(slots / 2).fill(-1);
     const encoder = new TextEncoder();
     let utf8 = new Uint8Array(256);
     const insert = (token: string): number => {

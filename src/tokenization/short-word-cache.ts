@@ -20,16 +20,24 @@ const MOST_NUMBERS = MAX_PACKED_LETTERS + 1;
  */
 export class ShortWordCache {
   readonly #capacity: number;
-  #slots = new Int32Array(FIRST_SLOTS * STRIDE);
-  #mask = FIRST_SLOTS - 1;
+  #slots: Int32Array;
+  #mask: number;
   /** Of words that have not just one id: their number, then the ids. */
-  #ids = new Int32Array(FIRST_SLOTS * IDS_PER_SLOT);
+  #ids: Int32Array;
   #size = 0;
   #idEnd = 0;
 
-  /** @param capacity the most words kept; about 40 bytes each. */
-  constructor(capacity: number) {
+  /**
+   * @param capacity the most words kept; about 40 bytes each.
+   * @param expected words that will be added soon, for which room is made at once.
+   */
+  constructor(capacity: number, expected = 0) {
     this.#capacity = capacity;
+    let slots = FIRST_SLOTS;
+    while (slots <= 2 * Math.min(expected, capacity)) slots *= 2;
+    this.#slots = new Int32Array(slots * STRIDE);
+    this.#mask = slots - 1;
+    this.#ids = new Int32Array(slots * IDS_PER_SLOT);
   }
 
   /** Number of words in the cache. */

@@ -14,7 +14,7 @@ export interface TokenizerOptions {
   readonly stripAccents?: boolean;
   /** Longer words (in code points) become `[UNK]`. Default 200. */
   readonly maxCharsPerWord?: number;
-  /** Words remembered with their ids, about 100 bytes each. Default 131072. */
+  /** Words remembered with their ids, short and long ones apart, about 100 bytes each. Default 131072. */
   readonly cacheCapacity?: number;
 }
 
@@ -95,11 +95,11 @@ export class Tokenizer {
       );
     }
     this.#cache = new WordCache(capacity);
-    this.#shortWords = new ShortWordCache(capacity);
     this.#kinds = byteKinds(this.basic.lowerCase);
     this.#letters = Uint8Array.from({ length: 256 }, (_, byte) =>
       this.basic.lowerCase && byte >= 0x41 && byte <= 0x5a ? byte + 32 : byte,
     );
+    this.#shortWords = this.#wholeWords(capacity);
     for (let c = 33; c < 127; c++) {
       if (this.#kinds[c] === PUNCTUATION) this.#asciiIds[c] = this.#idOfCharacter(c);
     }
@@ -312,6 +312,36 @@ export class Tokenizer {
     }
     if (short) this.#cache.add(hash, bytes, start, end, out, offset, next);
     return next - offset;
+  }
+
+  /**
+   * A cache that knows the short words of the vocabulary: a word that is a token as a whole has no longer match, so nothing
+   * need be cut. Left empty if they would take more than half of it.
+   */
+  #wholeWords(capacity: number): ShortWordCache {
+    const { tokens } = this.vocabulary;
+    const most = Math.min(MAX_PACKED_LETTERS, this.wordPiece.maxCharsPerWord);
+    const cache = new ShortWordCache(capacity, tokens.length);
+    if (tokens.length > capacity / 2) return cache;
+    const ids = new Int32Array(1);
+    for (let id = 0; id < tokens.length; id++) {
+      const token = tokens[id]!;
+      let low = 0;
+      let high = 0;
+      let i = 0;
+      for (; i < token.length && i < most; i++) {
+        const code = token.charCodeAt(i);
+        // Characters that no word has after lower-casing are in no word's key.
+        if (code > 127 || this.#kinds[code]! >= SPACE || this.#letters[code] !== code) break;
+        high = (high << 6) | (low >>> 24);
+        low = ((low << 6) | this.#kinds[code]!) & PACKED_HALF;
+      }
+      // The last one counts of tokens that stand on several lines.
+      if (i === 0 || i < token.length || this.vocabulary.get(token) !== id) continue;
+      ids[0] = id;
+      cache.add(low, high, ids, 0, 1);
+    }
+    return cache;
   }
 
   #lookUpIdeographs(): Int32Array {

@@ -1,27 +1,30 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { taskName } from "../../hparams/finetuning-schema.js";
+import { once, zod } from "../../hparams/lazy-zod.js";
 import type { TaskHead } from "../task.js";
 
-const labels = z
-  .array(z.string())
-  .min(1)
-  .refine((names) => new Set(names).size === names.length, "a label is there twice");
+/** A task of a saved model, and what it may say of its head. */
+export const savedTaskSchema = once(() => {
+  const z = zod();
+  const labels = z
+    .array(z.string())
+    .min(1)
+    .refine((names) => new Set(names).size === names.length, "a label is there twice");
 
-/** What a saved model may say of a head. */
-const headSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("classification"), labels }),
-  z.object({ kind: z.literal("multi-label"), labels }),
-  z.object({ kind: z.literal("regression"), minimum: z.number(), maximum: z.number() }),
-  z.object({ kind: z.literal("tagging"), labels }),
-  z.object({
-    kind: z.literal("span"),
-    jointPrediction: z.boolean(),
-    answerableClassifier: z.boolean(),
-    answerableUsesStartLogits: z.boolean(),
-    answerableWeight: z.number(),
-    beamSize: z.int().min(1),
-  }),
-]) satisfies z.ZodType<TaskHead>;
+  const headSchema = z.discriminatedUnion("kind", [
+    z.object({ kind: z.literal("classification"), labels }),
+    z.object({ kind: z.literal("multi-label"), labels }),
+    z.object({ kind: z.literal("regression"), minimum: z.number(), maximum: z.number() }),
+    z.object({ kind: z.literal("tagging"), labels }),
+    z.object({
+      kind: z.literal("span"),
+      jointPrediction: z.boolean(),
+      answerableClassifier: z.boolean(),
+      answerableUsesStartLogits: z.boolean(),
+      answerableWeight: z.number(),
+      beamSize: z.int().min(1),
+    }),
+  ]) satisfies z.ZodType<TaskHead>;
 
-/** A task of a saved model. */
-export const savedTaskSchema = z.object({ name: taskName, head: headSchema });
+  return z.object({ name: taskName(), head: headSchema });
+});

@@ -1,20 +1,23 @@
-import { z } from "zod";
+import { once, zod } from "../../hparams/lazy-zod.js";
 import type { BadRows } from "./bad-rows.js";
 import { jsonLines } from "./json-lines.js";
 import type { QuestionRecord } from "./question-record.js";
 
-const mrqaLine = z.object({
-  context: z.string(),
-  qas: z.array(
-    z.object({
-      qid: z.string(),
-      question: z.string(),
-      answers: z.array(z.string()).default([]),
-      detected_answers: z
-        .array(z.object({ text: z.string(), char_spans: z.array(z.array(z.int()).min(1)).min(1) }))
-        .optional(),
-    }),
-  ),
+const mrqaLine = once(() => {
+  const z = zod();
+  return z.object({
+    context: z.string(),
+    qas: z.array(
+      z.object({
+        qid: z.string(),
+        question: z.string(),
+        answers: z.array(z.string()).default([]),
+        detected_answers: z
+          .array(z.object({ text: z.string(), char_spans: z.array(z.array(z.int()).min(1)).min(1) }))
+          .optional(),
+      }),
+    ),
+  });
 });
 
 /** While trying things out the reference stops after so many lines. */
@@ -31,7 +34,7 @@ export function mrqaQuestions(text: string, file: string, debug: boolean, bad: B
     .flatMap(({ line, value, fault }) => {
       if (Object.hasOwn(value, "header")) return [];
       const place = `line ${line}`;
-      const parsed = mrqaLine.safeParse(value);
+      const parsed = mrqaLine().safeParse(value);
       if (fault !== undefined || !parsed.success) {
         const [issue] = parsed.error?.issues ?? [];
         const reason = fault ?? `${issue?.path.join(".") || "the line"}: ${issue?.message}`;

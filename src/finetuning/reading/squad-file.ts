@@ -1,16 +1,22 @@
-import { z } from "zod";
+import type { z } from "zod";
 import { ElectraError } from "../../errors.js";
+import { once, zod } from "../../hparams/lazy-zod.js";
 import type { QuestionRecord } from "./question-record.js";
 
-const question = z.object({
-  id: z.string(),
-  question: z.string(),
-  is_impossible: z.boolean().optional(),
-  answers: z.array(z.object({ text: z.string(), answer_start: z.int() })).default([]),
-});
-const squadFile = z.object({
-  version: z.string().optional(),
-  data: z.array(z.object({ paragraphs: z.array(z.object({ context: z.string(), qas: z.array(question) })) })),
+const squadFile = once(() => {
+  const z = zod();
+  const question = z.object({
+    id: z.string(),
+    question: z.string(),
+    is_impossible: z.boolean().optional(),
+    answers: z.array(z.object({ text: z.string(), answer_start: z.int() })).default([]),
+  });
+  return z.object({
+    version: z.string().optional(),
+    data: z.array(
+      z.object({ paragraphs: z.array(z.object({ context: z.string(), qas: z.array(question) })) }),
+    ),
+  });
 });
 
 export interface SquadQuestions {
@@ -52,7 +58,7 @@ export function squadQuestions(text: string, file: string, options: SquadFileOpt
   return { version, questions };
 }
 
-function parse(text: string, file: string): z.output<typeof squadFile> {
+function parse(text: string, file: string): z.output<ReturnType<typeof squadFile>> {
   const fault = (reason: string, cause?: unknown) =>
     new ElectraError("ERR_ELECTRA_TASK_DATA", `${file} is not in the format of SQuAD: ${reason}.`, {
       hint: 'The format is {"data": [{"paragraphs": [{"context": …, "qas": [{"id": …, "question": …, "answers": [{"text": …, "answer_start": …}]}]}]}]}.',
@@ -64,7 +70,7 @@ function parse(text: string, file: string): z.output<typeof squadFile> {
   } catch (cause) {
     throw fault(cause instanceof Error ? cause.message : String(cause), cause);
   }
-  const parsed = squadFile.safeParse(value);
+  const parsed = squadFile().safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw fault(`${issue?.path.join(".") || "the whole"}: ${issue?.message}`);

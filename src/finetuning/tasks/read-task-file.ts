@@ -42,7 +42,7 @@ async function describeTask(path: string): Promise<TaskSource> {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw failure(path, `is no valid JSON: ${reason}`, "Mend the file.", cause);
   }
-  const parsed = taskDescriptionSchema.safeParse(value);
+  const parsed = taskDescriptionSchema().safeParse(value);
   if (!parsed.success) throw explain(path, parsed.error.issues[0]!);
   const folder = dirname(path);
   const isDefault = basename(path) === "task.json";
@@ -64,7 +64,7 @@ function explain(path: string, issue: z.core.$ZodIssue): ElectraError {
   const where = issue.path.map(String).join(".");
   if (issue.code === "unrecognized_keys") {
     const [key = ""] = issue.keys;
-    const near = nearestNames(key, KEYS);
+    const near = nearestNames(key, keys());
     return failure(
       path,
       `knows no "${where === "" ? key : `${where}.${key}`}"`,
@@ -73,15 +73,17 @@ function explain(path: string, issue: z.core.$ZodIssue): ElectraError {
   }
   const hint =
     issue.code === "invalid_union"
-      ? `"type" is one of ${taskDescriptionSchema.options.map(({ shape }) => `"${shape.type.value}"`).join(", ")}.`
+      ? `"type" is one of ${taskDescriptionSchema()
+          .options.map(({ shape }) => `"${shape.type.value}"`)
+          .join(", ")}.`
       : "The JSON Schema of the package (task.schema.json) says what belongs there.";
   return failure(path, `${where === "" ? "the whole" : `"${where}"`}: ${issue.message}`, hint);
 }
 
 /** All keys of all types, for suggestions. */
-const KEYS = [
+const keys = (): readonly string[] => [
   ...new Set([
-    ...taskDescriptionSchema.options.flatMap(({ shape }) => Object.keys(shape)),
+    ...taskDescriptionSchema().options.flatMap(({ shape }) => Object.keys(shape)),
     ...["text", "text_b", "label", "words", "tags", "id", "question", "context", "answer", "answer_start"],
   ]),
 ];

@@ -103,7 +103,7 @@ export async function setUpFinetuning(options: SetUpFinetuningOptions): Promise<
 }
 
 function tpuWarnings({ sources }: ResolvedFinetuning): readonly SetupWarning[] {
-  const given = finetuningHparamNames.filter(
+  const given = finetuningHparamNames().filter(
     (name) => /tpu|^gcp_|^iterations_per_loop$/.test(name) && sources[name] === "hparams",
   );
   if (given.length === 0) return [];

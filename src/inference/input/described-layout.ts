@@ -35,7 +35,7 @@ export async function describedLayout({
 /** Undefined without a description that makes sense: then the file is read like any other. */
 async function readDescription(place: string): Promise<TaskDescription | undefined> {
   try {
-    return taskDescriptionSchema.parse(JSON.parse(await readFile(place, "utf8")));
+    return taskDescriptionSchema().parse(JSON.parse(await readFile(place, "utf8")));
   } catch {
     return undefined;
   }

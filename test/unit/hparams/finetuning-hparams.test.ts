@@ -100,8 +100,8 @@ describe("resolving hparams of fine-tuning", () => {
     const { properties } = finetuningJsonSchema() as {
       properties: Record<string, { default?: unknown; description?: string }>;
     };
-    expect(Object.keys(properties)).toEqual(["$schema", ...finetuningHparamNames]);
+    expect(Object.keys(properties)).toEqual(["$schema", ...finetuningHparamNames()]);
     expect(properties["joint_prediction"]?.default).toBe(true);
-    for (const name of finetuningHparamNames) expect(properties[name]?.description).toMatch(/\S/);
+    for (const name of finetuningHparamNames()) expect(properties[name]?.description).toMatch(/\S/);
   });
 });

@@ -26,8 +26,8 @@ describe("docs/hparams.md", () => {
         dependentDefaults: finetuningDependentDefaults(),
         presetValues: finetuningPresetValues,
       },
-      overrides: modelOverridesSchema,
-      info: hparamInfo,
+      overrides: modelOverridesSchema(),
+      info: hparamInfo(),
     });
     expect(readFileSync(new URL("docs/hparams.md", root), "utf8")).toBe(text);
   });
@@ -36,8 +36,8 @@ describe("docs/hparams.md", () => {
     const lines = readFileSync(new URL("docs/hparams.md", root), "utf8").split("\n");
     const middle = lines.indexOf("## finetune");
     const all = [
-      ...pretrainingHparamNames.map((name) => [name, lines.slice(0, middle)] as const),
-      ...finetuningHparamNames.map((name) => [name, lines.slice(middle)] as const),
+      ...pretrainingHparamNames().map((name) => [name, lines.slice(0, middle)] as const),
+      ...finetuningHparamNames().map((name) => [name, lines.slice(middle)] as const),
     ];
     for (const [name, part] of all) {
       expect(part.find((line) => line.startsWith(`| \`${name}\` |`))).toMatch(/\| \S.+ Must be \S.+\. \|$/);
