@@ -28,6 +28,8 @@ export interface DatasetBenchmark {
   readonly input_mb: number;
   readonly max_seq_length: number;
   readonly threads: number;
+  /** Record files that were made. */
+  readonly shards: number;
   readonly repeat: number;
   /** A whole build, from files to files. */
   readonly seconds: Spread;
@@ -39,8 +41,15 @@ export interface DatasetBenchmark {
 }
 
 /**
- * Times dataset building with all defaults (1000 record files), alternating with tokenization alone. The text is cut at line
- * breaks into a file for each thread, because a job takes whole files; these and the records lie in a temporary folder.
+ * Text of a record file. The default of 1000 files is made for tens of gigabytes; with a benchmark's few megabytes one would
+ * time the making of files, half a millisecond each on some file systems.
+ */
+const bytesPerShard = 1e6;
+
+/**
+ * Times dataset building, a record file for each megabyte of text (at most 1000), alternating with tokenization alone. The text
+ * is cut at line breaks into a file for each thread, because a job takes whole files; these and the records lie in a temporary
+ * folder.
  *
  * @throws ElectraError as `readTextSource` and `buildDataset`; the signal's reason when aborted
  */
@@ -55,6 +64,7 @@ export async function benchmarkDataset(options: DatasetBenchmarkOptions): Promis
     const parts = cutAtLineBreaks(text, threads);
     for (const [index, part] of parts.entries()) await writeFile(join(corpusDir, `part-${index}.txt`), part);
 
+    const shards = Math.max(threads, Math.min(1000, Math.ceil(text.length / bytesPerShard)));
     const builds: number[] = [];
     const tokenizings: number[] = [];
     let counts = { examples: 0, tokens: 0 };
@@ -72,6 +82,7 @@ export async function benchmarkDataset(options: DatasetBenchmarkOptions): Promis
         outputDir,
         maxSeqLength,
         numProcesses: threads,
+        numShards: shards,
         ...(signal === undefined ? {} : { signal }),
       });
       const building = (performance.now() - started) / 1e3;
@@ -89,6 +100,7 @@ export async function benchmarkDataset(options: DatasetBenchmarkOptions): Promis
       input_mb: text.length / 1e6,
       max_seq_length: maxSeqLength,
       threads,
+      shards,
       repeat,
       seconds,
       tokenize_mb_per_s: text.length / 1e6 / tokenizing.median,

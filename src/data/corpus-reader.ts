@@ -113,13 +113,12 @@ export async function* readLineBlocks(
   path: string,
   options: ReadLinesOptions = {},
 ): AsyncGenerator<Buffer, void, undefined> {
-  let firstLine = 1;
   let lineStart = 0; // offset of the first pending byte in the (decompressed) text
   let pending: Buffer[] = []; // the beginning of a line that continues in the next chunk
   let pendingBytes = 0;
-  const check = (bytes: Buffer): Buffer => {
+  const check = async (bytes: Buffer): Promise<Buffer> => {
     if (!isUtf8(bytes)) {
-      throw invalidText(path, bytes, firstLine, lineStart);
+      throw invalidText(path, bytes, await lineAt(path, lineStart), lineStart);
     }
     return bytes;
   };
@@ -133,7 +132,7 @@ export async function* readLineBlocks(
       if (pendingBytes > longestLine) {
         throw new ElectraError(
           "ERR_ELECTRA_TEXT",
-          `${path}: line ${firstLine} is longer than ${longestLine} bytes`,
+          `${path}: line ${await lineAt(path, lineStart)} is longer than ${longestLine} bytes`,
           {
             hint: "a corpus needs one sentence a line",
           },
@@ -143,25 +142,33 @@ export async function* readLineBlocks(
     }
     const whole = chunk.subarray(0, lastBreak);
     const bytes = pending.length === 0 ? whole : Buffer.concat([...pending, whole]);
-    yield check(bytes);
-    firstLine += 1 + countBreaks(bytes);
+    yield await check(bytes);
     lineStart += bytes.length + 1;
     pending = [chunk.subarray(lastBreak + 1)];
     pendingBytes = chunk.length - lastBreak - 1;
   }
   if (pendingBytes > 0) {
-    yield check(Buffer.concat(pending));
+    yield await check(Buffer.concat(pending));
   }
 }
 
-function countBreaks(bytes: Uint8Array): number {
-  let breaks = 0;
-  for (let index = 0; index < bytes.length; index++) {
-    if (bytes[index] === 0x0a) {
-      breaks++;
+/** Number of the line that begins at an offset of the text. Counted only for a message: it reads the file again. */
+async function lineAt(path: string, offset: number): Promise<number> {
+  let line = 1;
+  let start = 0;
+  for await (const chunk of readChunks(path, {})) {
+    const end = Math.min(chunk.length, offset - start);
+    for (let index = 0; index < end; index++) {
+      if (chunk[index] === 0x0a) {
+        line++;
+      }
+    }
+    start += chunk.length;
+    if (start >= offset) {
+      break;
     }
   }
-  return breaks;
+  return line;
 }
 
 /**

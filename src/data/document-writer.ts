@@ -88,7 +88,7 @@ export class DocumentWriter {
     this.#tokenizer = new Tokenizer({ vocabulary, lowerCase, stripAccents });
     this.#unknownId = unknownId;
     const encoder = new PretrainingExampleEncoder(maxSeqLength);
-    const record = new Uint8Array(encoder.maxRecordBytes);
+    const { maxRecordBytes } = encoder;
     this.#splitter = options.splitSentences ? new SentenceSplitter() : undefined;
     const { counts } = this;
     const makeTarget = (
@@ -109,7 +109,7 @@ export class DocumentWriter {
         if (example !== undefined) {
           count();
           counts.discardedTokens += example.discardedTokens;
-          shards.append(record, 0, encoder.encodeInto(example, record, 0));
+          shards.write(maxRecordBytes, (target, at) => encoder.encodeInto(example, target, at));
         }
       };
       return {

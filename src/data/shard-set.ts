@@ -87,26 +87,30 @@ export class ShardSet {
     };
   }
 
+  /** Adds one whole record, frame included. @throws ElectraError as {@link ShardSet.write} */
+  append(record: Uint8Array): void {
+    this.write(record.length, (target, at) => {
+      target.set(record, at);
+      return at + record.length;
+    });
+  }
+
   /**
-   * Copies one whole record, frame included, which is `source[start, end)`.
+   * Adds one whole record, which `put` writes in its place, frame included: it gets the bytes, where to begin, and returns where
+   * it ended, at most `maxBytes` further on.
    *
    * @throws ElectraError `ERR_ELECTRA_FILE`, for example on a full disk
    */
-  append(source: Uint8Array, start = 0, end: number = source.length): void {
+  write(maxBytes: number, put: (target: Uint8Array, at: number) => number): void {
     const shard = this.#shards[this.#next]!;
-    const length = end - start;
     this.#next = (this.#next + 1) % this.#shards.length;
-    if (shard.pendingBytes + length > shard.pending.length) {
-      makeRoom(shard, shard.pendingBytes + length, this.#flushBytes);
+    const start = shard.pendingBytes;
+    if (start + maxBytes > shard.pending.length) {
+      makeRoom(shard, start + maxBytes, this.#flushBytes);
     }
-    const { pending } = shard;
-    // A record is short: a loop beats a view and a call.
-    for (let from = start, to = shard.pendingBytes; from < end; from++, to++) {
-      pending[to] = source[from]!;
-    }
-    shard.pendingBytes += length;
+    shard.pendingBytes = put(shard.pending, start);
     shard.records++;
-    shard.lengthsCrc = continueLengthsCrc(shard.lengthsCrc, length - recordOverhead);
+    shard.lengthsCrc = continueLengthsCrc(shard.lengthsCrc, shard.pendingBytes - start - recordOverhead);
     if (shard.pendingBytes >= this.#flushBytes) {
       flush(shard);
     }

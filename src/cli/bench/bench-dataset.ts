@@ -23,7 +23,7 @@ export async function benchDataset(
     result,
     formatListing([
       ["text", `${result.input_mb.toFixed(1)} MB, ${result.tokens} tokens`],
-      ["records", `${result.examples} of ${result.max_seq_length} tokens`],
+      ["records", `${result.examples} of ${result.max_seq_length} tokens, files: ${result.shards}`],
       [
         "build",
         `${seconds.median.toFixed(2)} s (${seconds.min.toFixed(2)} … ${seconds.max.toFixed(2)}), median of ${result.repeat}, threads: ${result.threads}`,
