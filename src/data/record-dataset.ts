@@ -214,7 +214,8 @@ export class RecordDataset implements RecordView {
           for (let index = 0; index < count; index++) {
             this.#decode(bytes, starts[index]!, starts[index + 1]!, target, firstRow + index, places[index]!);
           }
-          resolve();
+          // Whatever else waits in the event loop comes first: reads may all have been made at once.
+          setImmediate(resolve);
         } catch (error) {
           reject(error);
         }
