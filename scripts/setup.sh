@@ -100,7 +100,7 @@ install_packages() {
     fi
     say "going on without cmake: the engine is built with node-gyp, for the CPU only"
   fi
-  has_onednn || say "going on without oneDNN (libdnnl2): matrix products use the built-in kernel, which is slower"
+  has_onednn || say "going on without oneDNN (libdnnl2): a processor without AVX2 would be faster with it"
 }
 
 install_modules() {

@@ -70,7 +70,7 @@ class Onednn final : public Gemm {
   std::string name_;
 };
 
-class BuiltIn final : public Gemm {
+class BuiltIn final : public Gemm, public PackedProducts {
  public:
   BuiltIn(const DenseKernels& kernels, const std::string& isa)
       : kernels_(kernels), name_("built-in " + isa) {}
@@ -79,23 +79,37 @@ class BuiltIn final : public Gemm {
                 const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c,
                 int64_t ldc) const override {
     if (trivial(m, n, k, beta, c, ldc)) return;
-    kernels_.matmul(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, panels());
+    kernels_.matmul(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, scratch());
   }
+  const PackedProducts* packed() const override { return this; }
+
+  int64_t panel() const override { return kernels_.matmul_panel; }
+  bool worthwhile(bool transpose_b) const override { return kernels_.matmul_wants_panels(transpose_b); }
+  void pack(bool transpose_b, int64_t depth, int64_t cols, const float* b, int64_t ldb,
+            float* panels) const override {
+    kernels_.matmul_pack(transpose_b, b, ldb, depth, cols, panels);
+  }
+  void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* panels, bool add,
+                float* c, int64_t ldc) const override {
+    if (trivial(m, n, k, add ? 1.0f : 0.0f, c, ldc)) return;
+    kernels_.matmul_packed(m, n, k, a, lda, panels, add, c, ldc, scratch());
+  }
+
   const std::string& name() const override { return name_; }
 
  private:
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
-  /// Packing memory of the calling thread, made at its first product and kept until the thread ends.
-  float* panels() const {
+  /// Memory for copies of the calling thread, made at its first product and kept until the thread ends.
+  float* scratch() const {
     static thread_local std::unique_ptr<float, Free> memory;
     static thread_local size_t size = 0;
     if (size < kernels_.matmul_floats) {
       memory.reset(static_cast<float*>(std::aligned_alloc(64, (kernels_.matmul_floats * 4 + 63) / 64 * 64)));
       if (!memory)
         throw EngineError("ERR_ELECTRA_OUT_OF_MEMORY",
-                          "no memory for the packing of matrix products (%zu bytes)",
+                          "no memory for the copies of matrix products (%zu bytes)",
                           kernels_.matmul_floats * 4);
       size = kernels_.matmul_floats;
     }
@@ -205,7 +219,9 @@ const Gemm& gemm_provider(const std::string& choice, const std::string& isa) {
                       wanted.c_str());
   Providers& p = providers();
   const std::lock_guard<std::mutex> lock(p.mutex);
-  if (wanted != "built-in") {
+  std::string level;
+  const KernelTable& kernels = kernel_table(isa, &level);
+  if (wanted == "onednn" || (wanted == "auto" && level == "baseline")) {
     if (!p.tried) {
       p.onednn = open_onednn(&p.why_not);
       p.tried = true;
@@ -214,8 +230,6 @@ const Gemm& gemm_provider(const std::string& choice, const std::string& isa) {
     if (wanted == "onednn")
       throw EngineError("ERR_ELECTRA_GEMM", "oneDNN cannot be used: %s", p.why_not.c_str());
   }
-  std::string level;
-  const KernelTable& kernels = kernel_table(isa, &level);
   std::unique_ptr<Gemm>& built_in = p.built_in[level];
   if (!built_in) built_in = std::make_unique<BuiltIn>(kernels.dense, level);
   return *built_in;

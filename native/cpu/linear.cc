@@ -30,13 +30,13 @@ struct Cut {
   int64_t tasks() const { return row_blocks * col_blocks; }
 };
 
-/// The tile of a weight gradient that one task owns over all tokens.
+/// The tile of a weight gradient that one task owns over all tokens. `most`: rows and columns of a whole one.
 struct WeightTile {
   int64_t rows, cols, row_blocks, col_blocks;
 
-  WeightTile(int64_t in, int64_t out) {
-    rows = std::min<int64_t>(in, 256);
-    cols = std::min<int64_t>(out, 256);
+  WeightTile(int64_t in, int64_t out, int64_t most) {
+    rows = std::min<int64_t>(in, most);
+    cols = std::min<int64_t>(out, most);
     while (ceil_div(in, rows) * ceil_div(out, cols) < 8 && (rows > 64 || cols > 64)) {
       if (rows >= cols && rows > 64)
         rows = ceil_div(rows, 128) * 64;
@@ -60,6 +60,76 @@ void check_weight(const Weight& weight, int64_t in, int64_t out, const char* ope
       static_cast<long long>(weight.stride), static_cast<long long>(in), static_cast<long long>(out));
 }
 
+/// y[tokens, cols] = (add ? y : 0) + x · op(W), with what follows done to each finished block.
+struct BlockedProduct {
+  int64_t tokens, cols, depth;
+  const float* x;
+  int64_t x_stride;
+  bool transposed;  ///< W is stored [cols, depth]
+  const float* weight;
+  int64_t weight_stride;
+  bool add;
+  float* y;
+  int64_t y_stride;
+};
+
+constexpr int64_t kPackedFloats = int64_t{1} << 22;  // of weights packed at a time, at most
+constexpr int64_t kPackedCols = 128;                 // of a task that packs
+constexpr int64_t kFinishedCols = 256;  // of a block that is finished while it lies in the second-level cache
+
+/// Columns of which the weight is packed at a time: whole blocks, as many as fit.
+int64_t packed_cols(int64_t depth, int64_t cols) {
+  const int64_t most = kPackedFloats / std::max<int64_t>(1, depth) / kFinishedCols * kFinishedCols;
+  return std::min(ceil_div(cols, kFinishedCols) * kFinishedCols, std::max(most, kFinishedCols));
+}
+
+/// Floats that packing wants for a weight of this depth and width.
+int64_t packed_floats(int64_t depth, int64_t cols) { return depth * packed_cols(depth, cols); }
+
+/// The most that any weight with both sides at most `width` wants.
+int64_t most_packed_floats(int64_t width) {
+  return std::max(width * kFinishedCols, std::min(kPackedFloats, width * ceil_div(width, kFinishedCols) * kFinishedCols));
+}
+
+/// Runs a product in tasks; `finish(block, row, rows, col, cols)` follows each part, `block` being the number
+/// of the row block in `cut`. `packed` has packed_floats() floats. A weight that several row blocks want is packed
+/// once for all of them, where that pays.
+template <typename Finish>
+void run_product(ThreadPool& pool, const Gemm& gemm, const BlockedProduct& p, const Cut& cut, float* packed,
+                 const Finish& finish) {
+  const PackedProducts* products = cut.row_blocks > 1 ? gemm.packed() : nullptr;
+  if (products != nullptr && !products->worthwhile(p.transposed)) products = nullptr;
+  const auto weight = [&p](int64_t col) {
+    return p.transposed ? p.weight + col * p.weight_stride : p.weight + col;
+  };
+  const int64_t group = products != nullptr ? packed_cols(p.depth, p.cols) : p.cols;
+  for (int64_t first = 0; first < p.cols; first += group) {
+    const int64_t width = std::min(group, p.cols - first);
+    if (products != nullptr)
+      pool.run(ceil_div(width, kPackedCols), [&](int64_t task, int) {
+        const int64_t col = task * kPackedCols;
+        products->pack(p.transposed, p.depth, std::min(kPackedCols, width - col), weight(first + col),
+                       p.weight_stride, packed + col * p.depth);
+      });
+    const int64_t parts = ceil_div(width, cut.cols);
+    pool.run(cut.row_blocks * parts, [&](int64_t task, int) {
+      const int64_t block = task / parts, row = block * cut.rows, rows = std::min(cut.rows, p.tokens - row);
+      const int64_t end = std::min(width, (task % parts + 1) * cut.cols);
+      for (int64_t col = task % parts * cut.cols; col < end; col += kFinishedCols) {
+        const int64_t cols = std::min(kFinishedCols, end - col);
+        const float* x = p.x + row * p.x_stride;
+        float* y = p.y + row * p.y_stride + first + col;
+        if (products != nullptr)
+          products->multiply(rows, cols, p.depth, x, p.x_stride, packed + col * p.depth, p.add, y, p.y_stride);
+        else
+          gemm.multiply(false, p.transposed, rows, cols, p.depth, 1, x, p.x_stride, weight(col), p.weight_stride,
+                        p.add ? 1.0f : 0.0f, y, p.y_stride);
+        finish(block, row, rows, first + col, cols);
+      }
+    });
+  }
+}
+
 /// The number of partial bias gradients that linear_backward_data keeps: one for each block of rows.
 int64_t most_row_blocks(int64_t tokens) { return std::max<int64_t>(16, ceil_div(tokens, 64)); }
 
@@ -69,8 +139,9 @@ WorkspaceNeeds linear_needs(const Capacity& capacity) {
   const int64_t tokens =
       std::max({capacity.tokens, capacity.slots, capacity.lm_rows, int64_t{capacity.batch}});
   WorkspaceNeeds needs;
-  needs.shared_floats =
-      static_cast<size_t>(most_row_blocks(tokens) * std::max<int32_t>(1, capacity.max_width));
+  const int64_t width = std::max<int32_t>(1, capacity.max_width);
+  // Partial bias gradients, whole lines of them, and a packed weight.
+  needs.shared_floats = static_cast<size_t>(most_row_blocks(tokens) * width + 16 + most_packed_floats(width));
   return needs;
 }
 
@@ -82,18 +153,25 @@ void CpuOperators::linear_forward(const LinearForward& p) {
   check_matrix(p.y, p.tokens.capacity, out, "linear_forward", "y");
   if (p.aux) check_matrix(p.aux, tokens, out, "linear_forward", "aux");
   const bool epilogue = p.bias != nullptr || p.activation != Activation::kIdentity || p.aux;
-  const Cut cut(tokens, out);
-  pool_.run(cut.tasks(), [&](int64_t task, int) {
-    const int64_t row = task / cut.col_blocks * cut.rows, col = task % cut.col_blocks * cut.cols;
-    const int64_t rows = std::min(cut.rows, tokens - row), cols = std::min(cut.cols, out - col);
-    float* y = p.y.f32() + row * p.y.stride + col;
-    gemm_.multiply(false, false, rows, cols, in, 1, p.x.f32() + row * p.x.stride, p.x.stride,
-                   p.weight.master + col, p.weight.stride, 0, y, p.y.stride);
-    if (epilogue)
-      kernels_.dense.bias_activation(rows, cols, y, p.y.stride, p.bias != nullptr ? p.bias + col : nullptr,
-                                     p.activation, y, p.y.stride,
-                                     p.aux ? p.aux.f32() + row * p.aux.stride + col : nullptr, p.aux.stride);
-  });
+  const BlockedProduct product{tokens,
+                               out,
+                               in,
+                               p.x.f32(),
+                               p.x.stride,
+                               false,
+                               p.weight.master,
+                               p.weight.stride,
+                               false,
+                               p.y.f32(),
+                               p.y.stride};
+  run_product(pool_, gemm_, product, Cut(tokens, out), scratch(static_cast<size_t>(packed_floats(in, out))),
+              [&](int64_t, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+                if (!epilogue) return;
+                float* y = p.y.f32() + row * p.y.stride + col;
+                kernels_.dense.bias_activation(
+                    rows, cols, y, p.y.stride, p.bias != nullptr ? p.bias + col : nullptr, p.activation, y,
+                    p.y.stride, p.aux ? p.aux.f32() + row * p.aux.stride + col : nullptr, p.aux.stride);
+              });
   zero_rows(p.y, tokens, p.tokens.capacity);
 }
 
@@ -108,22 +186,30 @@ void CpuOperators::linear_backward_data(const LinearBackwardData& p) {
   ELECTRA_CHECK_SHAPE(p.into == Into::kWrite || !derivative,
                       "linear_backward_data: only a layer without activation can be added to");
   const Cut cut(tokens, in);
-  float* partials =
-      p.d_bias_of_input != nullptr ? scratch(static_cast<size_t>(cut.row_blocks * in)) : nullptr;
-  pool_.run(cut.tasks(), [&](int64_t task, int) {
-    const int64_t block = task / cut.col_blocks;
-    const int64_t row = block * cut.rows, col = task % cut.col_blocks * cut.cols;
-    const int64_t rows = std::min(cut.rows, tokens - row), cols = std::min(cut.cols, in - col);
-    float* dx = p.dx.f32() + row * p.dx.stride + col;
-    gemm_.multiply(false, true, rows, cols, out, 1, p.dy.f32() + row * p.dy.stride, p.dy.stride,
-                   p.weight.master + col * p.weight.stride, p.weight.stride,
-                   p.into == Into::kAdd ? 1.0f : 0.0f, dx, p.dx.stride);
-    if (derivative)
-      kernels_.dense.multiply_elements(rows, cols, dx, p.dx.stride, p.aux.f32() + row * p.aux.stride + col,
-                                       p.aux.stride, dx, p.dx.stride);
-    if (partials != nullptr)
-      kernels_.dense.column_sums(rows, cols, dx, p.dx.stride, false, partials + block * in + col);
-  });
+  const int64_t partial_floats = p.d_bias_of_input != nullptr ? ceil_div(cut.row_blocks * in, 16) * 16 : 0;
+  float* memory = scratch(static_cast<size_t>(partial_floats + packed_floats(out, in)));
+  float* partials = p.d_bias_of_input != nullptr ? memory : nullptr;
+  const BlockedProduct product{tokens,
+                               in,
+                               out,
+                               p.dy.f32(),
+                               p.dy.stride,
+                               true,
+                               p.weight.master,
+                               p.weight.stride,
+                               p.into == Into::kAdd,
+                               p.dx.f32(),
+                               p.dx.stride};
+  run_product(pool_, gemm_, product, cut, memory + partial_floats,
+              [&](int64_t block, int64_t row, int64_t rows, int64_t col, int64_t cols) {
+                float* dx = p.dx.f32() + row * p.dx.stride + col;
+                if (derivative)
+                  kernels_.dense.multiply_elements(rows, cols, dx, p.dx.stride,
+                                                   p.aux.f32() + row * p.aux.stride + col, p.aux.stride, dx,
+                                                   p.dx.stride);
+                if (partials != nullptr)
+                  kernels_.dense.column_sums(rows, cols, dx, p.dx.stride, false, partials + block * in + col);
+              });
   if (p.into == Into::kWrite) zero_rows(p.dx, tokens, p.tokens.capacity);
   if (partials != nullptr && tokens > 0)
     kernels_.dense.column_sums(cut.row_blocks, in, partials, in, true, p.d_bias_of_input);
@@ -138,7 +224,9 @@ void CpuOperators::linear_backward_weight(const LinearBackwardWeight& p) {
                       "linear_backward_weight: d_weight with stride %lld for %lld columns",
                       static_cast<long long>(p.d_weight_stride), static_cast<long long>(out));
   if (tokens == 0) return;
-  const WeightTile tile(in, out);
+  // The built-in product reads both factors in place: what two blocks of them and the tile take must fit into
+  // half of the second-level cache.
+  const WeightTile tile(in, out, gemm_.packed() != nullptr ? 128 : 256);
   const int64_t sums = p.d_bias != nullptr ? ceil_div(out, kSumColumns) : 0;
   pool_.run(tile.tasks() + sums, [&](int64_t task, int) {
     if (task >= tile.tasks()) {

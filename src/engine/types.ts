@@ -70,7 +70,10 @@ export interface PretrainingModelConfig {
 export type DeviceChoice = "auto" | "cpu" | "cuda" | `cuda:${number}` | "emulated";
 /** Type of activations and products: `auto` is bf16 on a GPU and f32 on the CPU, which has nothing else. */
 export type PrecisionChoice = "auto" | "f32" | "bf16";
-/** Matrix products on the CPU: oneDNN where the system has it (`auto`), it alone, or the built-in kernel. */
+/**
+ * Matrix products on the CPU: the built-in kernel or oneDNN. `auto` is the built-in one where the processor has AVX2 or
+ * AVX-512, else oneDNN where the system has it.
+ */
 export type GemmChoice = "auto" | "onednn" | "built-in";
 /** Instruction set of the CPU kernels: the best of this processor (`auto`) or a lower one. */
 export type IsaChoice = "auto" | "avx512" | "avx2" | "baseline";

@@ -227,6 +227,19 @@ void add_linear_cases(Cases* cases) {
                       [=](Scene& s) { declare_pair(s, shape, Activation::kGeluErf, false); }});
     cases->push_back({"linear", "adding dx " + name, [=](Scene& s) { declare_add(s, shape); }});
   }
+  // Where the built-in products change their way: heights of strips, parts of panels, one and several blocks of
+  // the depth and of columns, rows that lie 2 kB apart, one and several blocks of rows that share a packed
+  // weight.
+  const Shape edges[] = {{1, 0, 512, 70, 33},   {13, 0, 385, 97, 1},   {15, 1, 33, 31, 65},
+                         {16, 0, 1, 32, 64},    {17, 0, 1024, 100, 48}, {29, 2, 384, 96, 17},
+                         {129, 0, 512, 130, 40}, {257, 3, 520, 513, 20}, {300, 0, 40, 290, 512}};
+  for (const Shape& shape : edges) {
+    const std::string name = "T=" + std::to_string(shape.tokens) + " " + std::to_string(shape.in) + "x" +
+                             std::to_string(shape.hidden) + "x" + std::to_string(shape.out);
+    cases->push_back({"linear", "edges " + name,
+                      [=](Scene& s) { declare_pair(s, shape, Activation::kIdentity, true); }});
+    cases->push_back({"linear", "edges adding dx " + name, [=](Scene& s) { declare_add(s, shape); }});
+  }
   const Shape real{640, 0, 256, 1024, 256};
   cases->push_back({"linear", "feed-forward of small, 640 tokens",
                     [=](Scene& s) { declare_pair(s, real, Activation::kGeluErf, true); }, false});

@@ -209,6 +209,10 @@ void adam(const AdamStretch& s) {
 void fill(DenseKernels& k) {
   k.matmul = matmul;
   k.matmul_floats = matmul_scratch();
+  k.matmul_panel = matmul_panel();
+  k.matmul_wants_panels = matmul_wants_panels;
+  k.matmul_pack = matmul_pack;
+  k.matmul_packed = matmul_packed;
   k.bias_activation = bias_activation;
   k.multiply_elements = multiply_elements;
   k.column_sums = column_sums;

@@ -64,11 +64,21 @@ struct AdamStretch {
 };
 
 struct DenseKernels {
-  /// See Gemm::multiply. `packed` is scratch of matmul_floats floats, 64-byte aligned.
+  /// See Gemm::multiply. `scratch` has matmul_floats floats, 64-byte aligned.
   void (*matmul)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
                  const float* a, int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc,
-                 float* packed);
+                 float* scratch);
   size_t matmul_floats;
+  /// Columns of a panel.
+  int64_t matmul_panel;
+  /// Whether matmul would copy such a B into panels; what it reads in place is not worth packing.
+  bool (*matmul_wants_panels)(bool transpose_b);
+  /// Copies op(B) = [depth, cols] into panels [cols / panel][depth][panel], the last filled up with zeros.
+  void (*matmul_pack)(bool transposed, const float* b, int64_t ldb, int64_t depth, int64_t cols,
+                      float* packed);
+  /// C[m, n] = (add ? C : 0) + A · B for a packed B of depth k; the same bits as matmul.
+  void (*matmul_packed)(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* packed,
+                        bool add, float* c, int64_t ldc, float* scratch);
 
   /// y = activation(x + bias); aux = activation'(x + bias). bias and aux may be null, y may be x.
   void (*bias_activation)(int64_t rows, int64_t cols, const float* x, int64_t x_stride, const float* bias,
