@@ -106,12 +106,13 @@ export function compare({ key, bar, limit, ...rest }: Comparison, pairs: readonl
     return value;
   };
   const ours = spreadOf(pairs.map((pair) => of(pair.ours, "ours")));
-  const compared = pairs.every(({ peer }) => peer !== undefined);
-  const peer = compared ? spreadOf(pairs.map((pair) => of(pair.peer!, "the peer"))) : undefined;
+  // A peer need not have every figure of ours, only those that a bar compares.
+  const compared = bar !== undefined || pairs.every(({ peer }) => peer?.[key] !== undefined);
+  const peer = compared ? spreadOf(pairs.map((pair) => of(pair.peer ?? {}, "the peer"))) : undefined;
   const ratio = compared
     ? spreadOf(
         pairs.map((pair) => {
-          const [a, b] = [of(pair.ours, "ours"), of(pair.peer!, "the peer")];
+          const [a, b] = [of(pair.ours, "ours"), of(pair.peer ?? {}, "the peer")];
           return rest.better === "higher" ? a / b : b / a;
         }),
       )

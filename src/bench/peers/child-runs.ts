@@ -147,9 +147,11 @@ async function nextDocument(
   }
 }
 
-/** Numbers of a document; the rest is left out. */
+/** Numbers of a document, and the medians of its spreads; the rest is left out. */
 export function numbersOf(document: Document): Record<string, number> {
   return Object.fromEntries(
-    Object.entries(document).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+    Object.entries(document)
+      .map(([key, value]) => [key, (value as { readonly median?: unknown } | null)?.median ?? value] as const)
+      .filter((entry): entry is [string, number] => typeof entry[1] === "number"),
   );
 }

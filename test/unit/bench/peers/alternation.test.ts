@@ -123,4 +123,11 @@ describe("comparing pairs", () => {
       "ours gave no x",
     );
   });
+
+  it("compares what both have; a bar needs both", () => {
+    const some = [pair({ speed: 3, share: 0.7 }, { speed: 1 })];
+    const share = { name: "share", key: "share", unit: "", better: "higher" } as const;
+    expect(compare(share, some)).not.toHaveProperty("ratio");
+    expect(() => compare({ ...share, bar: 1 }, some)).toThrow("the peer gave no share");
+  });
 });

@@ -11,7 +11,10 @@ describe("programs that print a document", () => {
       options,
     );
     expect(document).toEqual({ ms: 2.5, name: "x" });
-    expect(numbersOf(document)).toEqual({ ms: 2.5 });
+    expect(numbersOf({ ...document, spread: { min: 1, median: 4 }, none: null })).toEqual({
+      ms: 2.5,
+      spread: 4,
+    });
   });
 
   it("says how they failed", async () => {
