@@ -1,7 +1,20 @@
 import { ElectraError } from "../errors.js";
 import { BasicTokenizer } from "./basic-tokenizer.js";
-import { MAX_PACKED_LETTERS, PACKED_HALF, ShortWordCache } from "./short-word-cache.js";
+import {
+  byteKinds,
+  FIRST_GENERAL_PUNCTUATION,
+  FIRST_IDEOGRAPH,
+  GENERAL_PUNCTUATION_COUNT,
+  ideographAt,
+  LAST_IDEOGRAPH,
+  letterBytes,
+  NON_ASCII,
+  PUNCTUATION,
+  SPACE,
+} from "./byte-kinds.js";
+import { MAX_PACKED_LETTERS, PACKED_HALF, type ShortWordCache } from "./short-word-cache.js";
 import type { Vocabulary } from "./vocabulary.js";
+import { wholeWords } from "./whole-words.js";
 import { MAX_CACHED_BYTES, WordCache } from "./word-cache.js";
 import { WordPieceTokenizer } from "./wordpiece-tokenizer.js";
 
@@ -22,20 +35,6 @@ export interface DecodeOptions {
   /** Leave out tokens such as [CLS], [SEP], [PAD], [MASK]: any in square brackets but `[UNK]`. Default false. */
   readonly skipSpecialTokens?: boolean;
 }
-
-// What a byte is to the scanner: a letter or digit of ASCII is the number of 1 to 62 that `ShortWordCache` packs, capitals
-// being the small ones when case is lowered.
-const SPACE = 64;
-const PUNCTUATION = 65;
-const NON_ASCII = 66;
-const CONTROL = 67;
-
-// UTF-8 forms that the scanner knows by itself. U+2010–2027 (dashes, quotes, bullets, ellipsis) are E2 80 90 to
-// E2 80 A7, all punctuation; the ideographs U+3400–4DBF and U+4E00–9FFF have three bytes and do not decompose.
-const FIRST_GENERAL_PUNCTUATION = 0x2010;
-const GENERAL_PUNCTUATION_COUNT = 24;
-const FIRST_IDEOGRAPH = 0x3400;
-const LAST_IDEOGRAPH = 0x9fff;
 
 const HASH_SEED = 0x811c9dc5 | 0;
 const HASH_PRIME = 0x01000193;
@@ -96,10 +95,13 @@ export class Tokenizer {
     }
     this.#cache = new WordCache(capacity);
     this.#kinds = byteKinds(this.basic.lowerCase);
-    this.#letters = Uint8Array.from({ length: 256 }, (_, byte) =>
-      this.basic.lowerCase && byte >= 0x41 && byte <= 0x5a ? byte + 32 : byte,
-    );
-    this.#shortWords = this.#wholeWords(capacity);
+    this.#letters = letterBytes(this.basic.lowerCase);
+    this.#shortWords = wholeWords(this.vocabulary, {
+      capacity,
+      kinds: this.#kinds,
+      letters: this.#letters,
+      maxChars: this.wordPiece.maxCharsPerWord,
+    });
     for (let c = 33; c < 127; c++) {
       if (this.#kinds[c] === PUNCTUATION) this.#asciiIds[c] = this.#idOfCharacter(c);
     }
@@ -314,36 +316,6 @@ export class Tokenizer {
     return next - offset;
   }
 
-  /**
-   * A cache that knows the short words of the vocabulary: a word that is a token as a whole has no longer match, so nothing
-   * need be cut. Left empty if they would take more than half of it.
-   */
-  #wholeWords(capacity: number): ShortWordCache {
-    const { tokens } = this.vocabulary;
-    const most = Math.min(MAX_PACKED_LETTERS, this.wordPiece.maxCharsPerWord);
-    const cache = new ShortWordCache(capacity, tokens.length);
-    if (tokens.length > capacity / 2) return cache;
-    const ids = new Int32Array(1);
-    for (let id = 0; id < tokens.length; id++) {
-      const token = tokens[id]!;
-      let low = 0;
-      let high = 0;
-      let i = 0;
-      for (; i < token.length && i < most; i++) {
-        const code = token.charCodeAt(i);
-        // Characters that no word has after lower-casing are in no word's key.
-        if (code > 127 || this.#kinds[code]! >= SPACE || this.#letters[code] !== code) break;
-        high = (high << 6) | (low >>> 24);
-        low = ((low << 6) | this.#kinds[code]!) & PACKED_HALF;
-      }
-      // The last one counts of tokens that stand on several lines.
-      if (i === 0 || i < token.length || this.vocabulary.get(token) !== id) continue;
-      ids[0] = id;
-      cache.add(low, high, ids, 0, 1);
-    }
-    return cache;
-  }
-
   #lookUpIdeographs(): Int32Array {
     return Int32Array.from({ length: LAST_IDEOGRAPH - FIRST_IDEOGRAPH + 1 }, (_, i) =>
       this.#idOfCharacter(FIRST_IDEOGRAPH + i),
@@ -353,24 +325,4 @@ export class Tokenizer {
   #idOfCharacter(codePoint: number): number {
     return this.vocabulary.get(String.fromCodePoint(codePoint)) ?? this.wordPiece.unknownId;
   }
-}
-
-/** Index from U+3400 on of the ideograph of U+3400–4DBF or U+4E00–9FFF with these three bytes, or −1. */
-function ideographAt(first: number, second: number, third: number): number {
-  if (first < 0xe3 || first > 0xe9 || (second & 0xc0) !== 0x80 || (third & 0xc0) !== 0x80) return -1;
-  const codePoint = ((first & 15) << 12) | ((second & 63) << 6) | (third & 63);
-  if (codePoint < FIRST_IDEOGRAPH || (codePoint > 0x4dbf && codePoint < 0x4e00)) return -1;
-  return codePoint - FIRST_IDEOGRAPH;
-}
-
-function byteKinds(lowerCase: boolean): Uint8Array {
-  const kinds = new Uint8Array(256).fill(NON_ASCII, 128).fill(PUNCTUATION, 33, 127).fill(CONTROL, 0, 32);
-  for (const c of [0x09, 0x0a, 0x0d, 0x20]) kinds[c] = SPACE;
-  kinds[0x7f] = CONTROL;
-  for (let i = 0; i < 10; i++) kinds[0x30 + i] = 1 + i;
-  for (let i = 0; i < 26; i++) {
-    kinds[0x61 + i] = 11 + i;
-    kinds[0x41 + i] = lowerCase ? 11 + i : 37 + i;
-  }
-  return kinds;
 }
