@@ -1,5 +1,6 @@
+import { createRequire } from "node:module";
 import { styleText } from "node:util";
-import cliProgress from "cli-progress";
+import type cliProgress from "cli-progress";
 import type { EventSink } from "./event-sink.js";
 import { formatDuration } from "./reference-console.js";
 import type { DoneEvent, EvalEvent, RunEvent, StepEvent, WarningEvent } from "./run-event.js";
@@ -77,7 +78,9 @@ export class TerminalSink implements EventSink {
     this.#lastStep = event;
     if (this.#interactive) {
       if (this.#bar === undefined) {
-        this.#bar = new cliProgress.SingleBar(
+        // Loaded with the first bar: an import would be paid for by every program that imports the library.
+        const { SingleBar, Presets } = createRequire(import.meta.url)("cli-progress") as typeof cliProgress;
+        this.#bar = new SingleBar(
           {
             stream: this.#stream,
             format: BAR_FORMAT,
@@ -90,7 +93,7 @@ export class TerminalSink implements EventSink {
             gracefulExit: false,
             fps: 5,
           },
-          cliProgress.Presets.shades_classic,
+          Presets.shades_classic,
         );
         this.#bar.start(event.total_steps, event.step, { line: stepLine(event) });
       } else {

@@ -23,9 +23,13 @@ describe("the shell's rows", () => {
     const files = filesBelow("src", [".ts"]).filter((file) =>
       opens.test(withoutComments(readFileSync(join(root, file), "utf8"))),
     );
-    // The examination of a machine looks for the addon among the libraries that are loaded, and opens nothing; the other
-    // one requires zod.
-    const others = ["src/cli/doctor/examine-engine.ts", "src/hparams/lazy-zod.ts"];
+    // The examination of a machine looks for the addon among the libraries that are loaded, and opens nothing; the
+    // others require packages of JavaScript when they are needed.
+    const others = [
+      "src/cli/doctor/examine-engine.ts",
+      "src/hparams/lazy-zod.ts",
+      "src/telemetry/terminal-sink.ts",
+    ];
     expect(files.filter((file) => !others.includes(file))).toEqual(["src/engine/binding.ts"]);
   });
 
