@@ -14,15 +14,16 @@ export interface FilePoolOptions {
   readonly slowRead?: number;
 }
 
-/** Reads in the background after a slow one, before the next is tried at once. */
-const readsAfterSlow = 4096;
+/** Reads in the background after a slow one, before the next is tried at once; twice as many each time that one is slow, too. */
+const fewestInBackground = 256;
+const mostInBackground = 16_384;
 
 /**
  * Reads from many files at random places while at most `limit` of them are open. The files used last stay open.
  *
  * Reads are tried at once first: what lies in the system's cache is there in a microsecond or two, whereas handing a read to
- * another thread and back takes seven of this one's. One that was slow sends the next thousands to the background, so that a
- * cold disk stops this thread for one read in thousands. Callbacks instead of promises, for there are tens of thousands a
+ * another thread and back takes seven of this one's. A slow one sends the next hundreds to the background, and more and more
+ * while the reads tried between them are slow, so that a cold disk stops this thread for one read in thousands. Callbacks instead of promises, for there are tens of thousands a
  * second.
  */
 export class FilePool {
@@ -35,6 +36,8 @@ export class FilePool {
   #closed = false;
   /** Reads that are still to be made in the background. */
   #background = 0;
+  /** How many there will be after the next slow one. */
+  #backgroundAfterSlow = fewestInBackground;
 
   constructor(paths: readonly string[], options: FilePoolOptions = {}) {
     this.#paths = paths;
@@ -105,7 +108,10 @@ export class FilePool {
       failure = error;
     }
     if (performance.now() - started > this.#slowRead) {
-      this.#background = readsAfterSlow;
+      this.#background = this.#backgroundAfterSlow;
+      this.#backgroundAfterSlow = Math.min(2 * this.#background, mostInBackground);
+    } else {
+      this.#backgroundAfterSlow = fewestInBackground;
     }
     finish(failure, bytesRead);
   }

@@ -23,6 +23,7 @@ export function wholeWords(vocabulary: Vocabulary, options: WholeWordsOptions): 
   const most = Math.min(MAX_PACKED_LETTERS, options.maxChars);
   const cache = new ShortWordCache(capacity, tokens.length);
   if (tokens.length > capacity / 2) return cache;
+  const unique = vocabulary.duplicates.length === 0;
   const ids = new Int32Array(1);
   for (let id = 0; id < tokens.length; id++) {
     const token = tokens[id]!;
@@ -37,7 +38,7 @@ export function wholeWords(vocabulary: Vocabulary, options: WholeWordsOptions): 
       low = ((low << 6) | kinds[code]!) & PACKED_HALF;
     }
     // The last one counts of tokens that stand on several lines.
-    if (i === 0 || i < token.length || vocabulary.get(token) !== id) continue;
+    if (i === 0 || i < token.length || !(unique || vocabulary.get(token) === id)) continue;
     ids[0] = id;
     cache.add(low, high, ids, 0, 1);
   }
