@@ -109,23 +109,22 @@ async function rebuild(folder, golden, vocabulary, order) {
     maxSeqLength: options.max_seq_length,
     clsId,
     sepId,
-    tokenize: (line) => tokenizer.encode(line),
     random,
   });
   const encoder = new PretrainingExampleEncoder(options.max_seq_length, order);
   const { shards } = splitWork([], options.num_out_files, options.num_jobs)[options.job_id];
   const records = new Map(shards.map((shard) => [shard, []]));
   let written = 0;
-  const feed = (line) => {
-    const example = builder.addLine(line);
+  const keep = (example) => {
     if (example !== undefined) records.get(shards[written++ % shards.length]).push(encoder.encode(example));
   };
   for await (const { lines } of readLines(join(folder, golden.corpus))) {
     for (const line of lines) {
-      if (stripWhiteSpace(line) !== "" || options.blanks_separate_docs) feed(line);
+      if (stripWhiteSpace(line) !== "") keep(builder.addSentence(tokenizer.encode(line)));
+      else if (options.blanks_separate_docs) keep(builder.endDocument());
     }
   }
-  feed("");
+  keep(builder.endDocument());
   assert.equal(written, golden.n_written, "number of examples");
   assert.equal(random.remaining, 0, "recorded draws that were not asked for");
   return records;
