@@ -31,6 +31,10 @@ export class BusyNeighbour implements AsyncDisposable {
     return new BusyNeighbour(child);
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, "close");

@@ -55,7 +55,7 @@ export async function makeClassifier({
   });
   signal?.throwIfAborted();
   await exportOnnx({
-    model: join(own, "models", "classifier"),
+    model: join(own, "models", "classifier", "finetuning_models", "cola_model_1"),
     outputDir: exported,
     runtime: null,
     ...(signal === undefined ? {} : { signal }),
