@@ -66,6 +66,7 @@ void CpuOperators::release(void* memory) { std::free(memory); }
 
 void CpuOperators::upload(void* device, const void* host, size_t bytes) {
   if (bytes > 0) std::memcpy(device, host, bytes);
+  packed_weights_.changed(device, bytes);
 }
 
 void CpuOperators::download(void* host, const void* device, size_t bytes) {
@@ -74,6 +75,7 @@ void CpuOperators::download(void* host, const void* device, size_t bytes) {
 
 void CpuOperators::copy(void* to, const void* from, size_t bytes) {
   if (bytes > 0) std::memmove(to, from, bytes);
+  packed_weights_.changed(to, bytes);
 }
 
 void CpuOperators::zero(void* device, size_t bytes) {
@@ -83,6 +85,7 @@ void CpuOperators::zero(void* device, size_t bytes) {
     const size_t first = static_cast<size_t>(task) * kStretch;
     std::memset(static_cast<char*>(device) + first, 0, std::min(kStretch, bytes - first));
   });
+  packed_weights_.changed(device, bytes);
 }
 
 WorkspaceNeeds CpuOperators::needs_of(const Capacity& capacity) {

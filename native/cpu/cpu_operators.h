@@ -9,6 +9,7 @@
 #include "../operators.h"
 #include "gemm.h"
 #include "kernel_table.h"
+#include "packed_weights.h"
 #include "thread_pool.h"
 #include "workspace_needs.h"
 
@@ -40,9 +41,9 @@ class CpuOperators final : public Operators {
   bool begin_step(uint64_t) override { return false; }
   void end_step() override {}
   void abandon_step() override {}
-  void bind_parameters(const float*, int64_t) override {}
-  void refresh_parameters(const float*) override {}
-  void unbind_parameters(const float*) override {}
+  void bind_parameters(const float* masters, int64_t size) override { packed_weights_.bind(masters, size); }
+  void refresh_parameters(const float* masters) override { packed_weights_.refresh(masters); }
+  void unbind_parameters(const float* masters) override { packed_weights_.unbind(masters); }
   size_t compute_form_bytes(int64_t) const override { return 0; }
 
   // linear.cc
@@ -110,6 +111,7 @@ class CpuOperators final : public Operators {
   const Gemm& gemm_;
   const KernelTable& kernels_;
   Capacity capacity_;
+  PackedWeights packed_weights_;
   struct Workspace;
   std::unique_ptr<Workspace> workspace_;
 };

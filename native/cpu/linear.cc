@@ -75,6 +75,7 @@ struct BlockedProduct {
 
 constexpr int64_t kPackedFloats = int64_t{1} << 22;  // of weights packed at a time, at most
 constexpr int64_t kPackedCols = 128;                 // of a task that packs
+constexpr int64_t kFewTokens = 128;     // with more, the arithmetic hides how long a weight is under way
 constexpr int64_t kFinishedCols = 256;  // of a block that is finished while it lies in the second-level cache
 
 /// Columns of which the weight is packed at a time: whole blocks, as many as fit.
@@ -93,19 +94,20 @@ int64_t most_packed_floats(int64_t width) {
 
 /// Runs a product in tasks; `finish(block, row, rows, col, cols)` follows each part, `block` being the number
 /// of the row block in `cut`. `packed` has packed_floats() floats. A weight that several row blocks want is packed
-/// once for all of them, where that pays.
+/// once for all of them, where that pays; `panels`: the packed weight if there is one already.
 template <typename Finish>
 void run_product(ThreadPool& pool, const Gemm& gemm, const BlockedProduct& p, const Cut& cut, float* packed,
-                 const Finish& finish) {
-  const PackedProducts* products = cut.row_blocks > 1 ? gemm.packed() : nullptr;
-  if (products != nullptr && !products->worthwhile(p.transposed)) products = nullptr;
+                 const float* panels, const Finish& finish) {
+  const PackedProducts* products = panels != nullptr || cut.row_blocks > 1 ? gemm.packed() : nullptr;
+  if (products != nullptr && panels == nullptr && !products->worthwhile(p.transposed)) products = nullptr;
   const auto weight = [&p](int64_t col) {
     return p.transposed ? p.weight + col * p.weight_stride : p.weight + col;
   };
-  const int64_t group = products != nullptr ? packed_cols(p.depth, p.cols) : p.cols;
+  const bool packs = products != nullptr && panels == nullptr;
+  const int64_t group = packs ? packed_cols(p.depth, p.cols) : p.cols;
   for (int64_t first = 0; first < p.cols; first += group) {
     const int64_t width = std::min(group, p.cols - first);
-    if (products != nullptr)
+    if (packs)
       pool.run(ceil_div(width, kPackedCols), [&](int64_t task, int) {
         const int64_t col = task * kPackedCols;
         products->pack(p.transposed, p.depth, std::min(kPackedCols, width - col), weight(first + col),
@@ -120,7 +122,8 @@ void run_product(ThreadPool& pool, const Gemm& gemm, const BlockedProduct& p, co
         const float* x = p.x + row * p.x_stride;
         float* y = p.y + row * p.y_stride + first + col;
         if (products != nullptr)
-          products->multiply(rows, cols, p.depth, x, p.x_stride, packed + col * p.depth, p.add, y, p.y_stride);
+          products->multiply(rows, cols, p.depth, x, p.x_stride, (packs ? packed : panels) + col * p.depth, p.add,
+                             y, p.y_stride);
         else
           gemm.multiply(false, p.transposed, rows, cols, p.depth, 1, x, p.x_stride, weight(col), p.weight_stride,
                         p.add ? 1.0f : 0.0f, y, p.y_stride);
@@ -164,7 +167,12 @@ void CpuOperators::linear_forward(const LinearForward& p) {
                                false,
                                p.y.f32(),
                                p.y.stride};
-  run_product(pool_, gemm_, product, Cut(tokens, out), scratch(static_cast<size_t>(packed_floats(in, out))),
+  const PackedProducts* products = gemm_.packed();
+  const float* panels = products != nullptr && tokens > 0 && tokens <= kFewTokens
+                            ? packed_weights_.use(p.weight, *products)
+                            : nullptr;
+  float* packed = scratch(static_cast<size_t>(packed_floats(in, out)));
+  run_product(pool_, gemm_, product, Cut(tokens, out), packed, panels,
               [&](int64_t, int64_t row, int64_t rows, int64_t col, int64_t cols) {
                 if (!epilogue) return;
                 float* y = p.y.f32() + row * p.y.stride + col;
@@ -200,7 +208,7 @@ void CpuOperators::linear_backward_data(const LinearBackwardData& p) {
                                p.into == Into::kAdd,
                                p.dx.f32(),
                                p.dx.stride};
-  run_product(pool_, gemm_, product, cut, memory + partial_floats,
+  run_product(pool_, gemm_, product, cut, memory + partial_floats, nullptr,
               [&](int64_t block, int64_t row, int64_t rows, int64_t col, int64_t cols) {
                 float* dx = p.dx.f32() + row * p.dx.stride + col;
                 if (derivative)

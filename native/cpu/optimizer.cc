@@ -100,6 +100,7 @@ void CpuOperators::adam_update(const AdamUpdate& p) {
       kernels_.dense.adam(s);
     }
   });
+  packed_weights_.changed(p.parameters, static_cast<size_t>(end) * sizeof(float));
 }
 
 }  // namespace electra::cpu

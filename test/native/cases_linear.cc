@@ -159,6 +159,38 @@ void declare_inference(Scene& s, const Shape& shape, Activation activation) {
   s.forward([=](Operators& o) { o.linear_forward(p); });
 }
 
+/// Seven uses of a weight, for a device that packs what is used again and again, then one of another weight in
+/// its place.
+void declare_repeated(Scene& s, const Shape& shape) {
+  LinearForward p;
+  p.tokens = s.extent(shape.tokens, shape.tokens);
+  Look look;
+  look.actual = shape.tokens;
+  p.x = s.matrix("x", shape.tokens, shape.in, look);
+  p.weight = s.weight("W", shape.in, shape.out, spread(shape.in));
+  const Weight next = s.weight("V", shape.in, shape.out, spread(shape.in));
+  p.bias = s.vector("bias", shape.out);
+  LinearForward changed = p;
+  const Look output = output_look(shape.tokens, static_cast<double>(shape.in));
+  p.y = s.matrix("y", shape.tokens, shape.out, output);
+  changed.y = s.matrix("z", shape.tokens, shape.out, output);
+  Look scratch;
+  scratch.role = Role::kScratch;
+  scratch.gap = 0;
+  float* kept = s.wide_matrix("kept", shape.in, shape.out, scratch).f32();
+  s.forward([=](Operators& o) {
+    float* weight = const_cast<float*>(p.weight.master);
+    const size_t bytes = static_cast<size_t>(shape.in * p.weight.stride) * sizeof(float);
+    for (int use = 0; use < 7; ++use) o.linear_forward(p);
+    o.copy(kept, weight, bytes);
+    o.copy(weight, next.master, bytes);
+    o.refresh_parameters(weight);
+    o.linear_forward(changed);
+    o.copy(weight, kept, bytes);
+    o.refresh_parameters(weight);
+  });
+}
+
 void declare_activation(Scene& s, int64_t n, int64_t spare, int64_t width, Activation activation,
                         bool in_place, double scale = 4) {
   const int64_t capacity = n + spare;
@@ -226,6 +258,10 @@ void add_linear_cases(Cases* cases) {
     cases->push_back({"linear", "without bias " + name,
                       [=](Scene& s) { declare_pair(s, shape, Activation::kGeluErf, false); }});
     cases->push_back({"linear", "adding dx " + name, [=](Scene& s) { declare_add(s, shape); }});
+  }
+  for (const Shape& shape : {Shape{16, 0, 256, 0, 96}, Shape{3, 0, 40, 0, 48}, Shape{100, 0, 400, 0, 296}}) {
+    cases->push_back({"linear inference", "a weight used again and changed, T=" + std::to_string(shape.tokens),
+                      [=](Scene& s) { declare_repeated(s, shape); }});
   }
   // Where the built-in products change their way: heights of strips, parts of panels, one and several blocks of
   // the depth and of columns, rows that lie 2 kB apart, one and several blocks of rows that share a packed
