@@ -54,6 +54,7 @@ class TrainingLoop {
   #metrics: Readonly<Record<string, number>> = {};
   #lastReport = performance.now();
   #dataWait = 0;
+  #dataWaitTotal = 0;
   /** Seconds of evaluation and checkpoints, which are no part of the training speed. */
   #pause = 0;
 
@@ -131,7 +132,9 @@ class TrainingLoop {
     const waiting = performance.now();
     const batch = await this.#loader.next();
     if (batch === undefined) throw new Error("the stream of training records ended");
-    this.#dataWait += (performance.now() - waiting) / 1000;
+    const waited = (performance.now() - waiting) / 1000;
+    this.#dataWait += waited;
+    this.#dataWaitTotal += waited;
     const promise = engine.trainStep(
       // Random choices count rows within the batch: the step's number tells batches apart.
       { ...batch, length: hparams.max_seq_length, firstRow: 0 },
@@ -304,6 +307,7 @@ class TrainingLoop {
       reason,
       seconds,
       ...(training > 0 ? { tokens_per_s: this.#tokens / training } : {}),
+      data_wait_s: this.#dataWaitTotal,
       ...(message === undefined ? {} : { message }),
     });
   }

@@ -62,5 +62,7 @@ export interface DoneEvent {
   readonly seconds: number;
   /** Mean over the whole run. */
   readonly tokens_per_s?: number;
+  /** Of all steps together. */
+  readonly data_wait_s?: number;
   readonly message?: string;
 }

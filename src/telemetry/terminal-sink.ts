@@ -119,12 +119,14 @@ export class TerminalSink implements EventSink {
     if (this.#lastStep !== undefined && this.#printedStep !== this.#lastStep.step)
       this.#printStep(this.#lastStep);
     const rate = event.tokens_per_s === undefined ? "" : `, ${compact(event.tokens_per_s)} tokens/s`;
+    const waited =
+      event.data_wait_s === undefined ? "" : `, ${event.data_wait_s.toFixed(1)} s of it waiting for data`;
     const message = event.message === undefined ? "" : `: ${event.message}`;
     const style = event.reason === "failed" ? "red" : "bold";
     this.log(
       this.#style(
         style,
-        `${event.reason} at step ${event.step} after ${withUnit(event.seconds)}${rate}${message}`,
+        `${event.reason} at step ${event.step} after ${withUnit(event.seconds)}${rate}${waited}${message}`,
       ),
     );
   }

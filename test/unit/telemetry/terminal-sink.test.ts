@@ -23,14 +23,22 @@ describe("the terminal", () => {
       sink.emit(stepEvent({ step, metrics: { disc_loss: 0.5 } }));
       now += 1000;
     }
-    sink.emit({ type: "done", time: 1, step: 25, reason: "finished", seconds: 65, tokens_per_s: 12_345 });
+    sink.emit({
+      type: "done",
+      time: 1,
+      step: 25,
+      reason: "finished",
+      seconds: 65,
+      tokens_per_s: 12_345,
+      data_wait_s: 0.25,
+    });
     await sink.close();
     expect(text().trimEnd().split("\n")).toEqual([
       "1/100  loss 40.5000  disc_loss 0.5000  lr 9.8e-4  5120 tokens/s  ETA 1:05",
       "11/100  loss 40.5000  disc_loss 0.5000  lr 9.8e-4  5120 tokens/s  ETA 1:05",
       "21/100  loss 40.5000  disc_loss 0.5000  lr 9.8e-4  5120 tokens/s  ETA 1:05",
       "25/100  loss 40.5000  disc_loss 0.5000  lr 9.8e-4  5120 tokens/s  ETA 1:05",
-      "finished at step 25 after 1:05, 12.3k tokens/s",
+      "finished at step 25 after 1:05, 12.3k tokens/s, 0.3 s of it waiting for data",
     ]);
   });
 
