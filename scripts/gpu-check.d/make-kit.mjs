@@ -163,7 +163,7 @@ function headersPart() {
   return entries;
 }
 
-/** oneDNN and what it needs besides a C++ runtime; with it the CPU's half of a comparison is five times as fast. */
+/** oneDNN and what it needs besides a C++ runtime; products use it on processors without AVX2, and `--gemm onednn` compares. */
 function dnnlPart() {
   const listed = answer("ldconfig", ["-p"]) ?? answer("/sbin/ldconfig", ["-p"]) ?? "";
   const located = (name) => new RegExp(`${name.replaceAll(".", "\\.")} .*=> (.+)$`, "m").exec(listed)?.[1];
