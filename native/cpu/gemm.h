@@ -1,5 +1,5 @@
 #pragma once
-// Single-threaded matrix products: oneDNN's sgemm when the system has it, else the built-in blocked kernel.
+// Single-threaded matrix products: the built-in blocked kernel, or oneDNN's sgemm.
 
 #include <cstdint>
 #include <string>
@@ -37,9 +37,9 @@ class Gemm {
 };
 
 /// The best provider of this machine, made once and kept for the life of the process (a library is never
-/// closed). `choice`: "auto" (the environment's ELECTRA_GEMM, else oneDNN where it works), "onednn" (throws
-/// ERR_ELECTRA_GEMM with the reasons when it cannot be used) or "built-in". `isa` chooses the built-in
-/// kernel, see kernel_table().
+/// closed). `choice`: "auto" (the environment's ELECTRA_GEMM, else the built-in kernel with AVX2 or AVX-512, else
+/// oneDNN where it works), "onednn" (throws ERR_ELECTRA_GEMM with the reasons when it cannot be used) or
+/// "built-in". `isa` chooses the built-in kernel, see kernel_table().
 const Gemm& gemm_provider(const std::string& choice, const std::string& isa = "auto");
 
 }  // namespace electra::cpu

@@ -2,6 +2,10 @@ import type { HalfLayout } from "../checkpoint/hf-layout.js";
 import type { ModelWeights } from "../checkpoint/model-weights.js";
 import type { TransformerConfig } from "../hparams/transformer-config.js";
 
+/** The last line of a model card. */
+export const MADE_BY =
+  "Exported by electra-native. Method: Clark et al., ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators, ICLR 2020.";
+
 const uses: Readonly<
   Record<HalfLayout["architecture"], { readonly what: string; readonly load: string; readonly tag: string }>
 > = {
@@ -63,6 +67,6 @@ export function modelCard(half: HalfLayout, config: TransformerConfig, weights: 
     ...facts,
     ...loading,
     "",
-    "Exported by electra-native. Method: Clark et al., ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators, ICLR 2020.",
+    MADE_BY,
   ].join("\n")}\n`;
 }

@@ -1,5 +1,6 @@
 import { architectureOf, type ExportHead } from "../export-head.js";
 import type { ExportSource } from "../export-source.js";
+import { MADE_BY } from "../model-card.js";
 import type { OnnxGraph } from "./onnx-types.js";
 
 /** Pipelines of transformers.js that take a class; the others are loaded with `AutoModel`. */
@@ -63,7 +64,7 @@ export function onnxCard(
         ]),
     "```",
     "",
-    "Exported by electra-native. Method: Clark et al., ELECTRA: Pre-training Text Encoders as Discriminators Rather Than Generators, ICLR 2020.",
+    MADE_BY,
   ].join("\n")}\n`;
 }
 

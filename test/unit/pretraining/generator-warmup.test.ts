@@ -1,16 +1,15 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readModelWeights } from "../../../src/checkpoint/model-weights.js";
-import { buildVocabulary } from "../../../src/data/build-vocabulary.js";
-import { buildDataset } from "../../../src/data/dataset-builder.js";
 import { resolvePretrainingHparams } from "../../../src/hparams/pretraining-hparams.js";
 import { exportModel } from "../../../src/interop/export-model.js";
 import { generatorWarmupEnd } from "../../../src/pretraining/generator-warmup.js";
 import { type PretrainStart, pretrain } from "../../../src/pretraining/pretrain.js";
 import type { StepEvent } from "../../../src/telemetry/run-event.js";
 import { describeWithAddon } from "../engine/describe-with-addon.js";
+import { makeHuntingData } from "./hunting-data.js";
 
 const END = 4;
 const TOTAL = 7;
@@ -35,18 +34,7 @@ describeWithAddon("a new generator beside a trained discriminator", () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "electra-generator-warmup-"));
-    dataDir = join(folder, "data");
-    const corpusDir = join(folder, "text");
-    mkdirSync(corpusDir);
-    const lines = Array.from(
-      { length: 200 },
-      (_, i) => `hound ${i % 7} chased hare ${i % 5} over hill ${i % 3} .`,
-    );
-    writeFileSync(join(corpusDir, "a.txt"), `${lines.join("\n")}\n`);
-    const vocabFile = join(dataDir, "vocab.txt");
-    await buildVocabulary({ corpusDir, outputFile: vocabFile, vocabSize: 60 });
-    const outputDir = join(dataDir, "pretrain_tfrecords");
-    await buildDataset({ corpusDir, vocabFile, outputDir, maxSeqLength: 16, numShards: 1 });
+    dataDir = await makeHuntingData(folder, 200);
     const shape = {
       hidden_size: 64,
       num_hidden_layers: 2,

@@ -6,14 +6,13 @@ import { DurableFiles } from "../../../src/checkpoint/durable-files.js";
 import { readModelWeights } from "../../../src/checkpoint/model-weights.js";
 import { TensorBundleReader } from "../../../src/checkpoint/tensorflow/tensor-bundle.js";
 import { writeTensorBundle } from "../../../src/checkpoint/tensorflow/write-tensor-bundle.js";
-import { buildVocabulary } from "../../../src/data/build-vocabulary.js";
-import { buildDataset } from "../../../src/data/dataset-builder.js";
 import { exportModel } from "../../../src/interop/export-model.js";
 import { evaluatePretraining } from "../../../src/pretraining/evaluate.js";
 import { type PretrainOptions, type PretrainStart, pretrain } from "../../../src/pretraining/pretrain.js";
 import { Tokenizer } from "../../../src/tokenization/tokenizer.js";
 import { Vocabulary } from "../../../src/tokenization/vocabulary.js";
 import { describeWithAddon } from "../engine/describe-with-addon.js";
+import { makeHuntingData } from "./hunting-data.js";
 
 /** What the released small model is: a generator as wide as the discriminator, no moments, four million steps. */
 const RELEASED_STEP = 4_000_000;
@@ -32,18 +31,7 @@ describeWithAddon("a run that begins with a model made elsewhere", () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "electra-initial-"));
-    dataDir = join(folder, "data");
-    const corpusDir = join(folder, "text");
-    mkdirSync(corpusDir);
-    const lines = Array.from(
-      { length: 300 },
-      (_, i) => `hound ${i % 7} chased hare ${i % 5} over hill ${i % 3} .`,
-    );
-    writeFileSync(join(corpusDir, "a.txt"), `${lines.join("\n")}\n`);
-    const vocabFile = join(dataDir, "vocab.txt");
-    await buildVocabulary({ corpusDir, outputFile: vocabFile, vocabSize: 60 });
-    const outputDir = join(dataDir, "pretrain_tfrecords");
-    await buildDataset({ corpusDir, vocabFile, outputDir, maxSeqLength: 16, numShards: 1 });
+    dataDir = await makeHuntingData(folder, 300);
     await pretrain({
       dataDir,
       modelName: "original",

@@ -1,29 +1,17 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, it, vi } from "vitest";
-import { buildVocabulary } from "../../../src/data/build-vocabulary.js";
-import { buildDataset } from "../../../src/data/dataset-builder.js";
 import { pretrain } from "../../../src/pretraining/pretrain.js";
 import { describeWithAddon } from "../engine/describe-with-addon.js";
+import { makeHuntingData } from "./hunting-data.js";
 
 describeWithAddon("the start of a run", () => {
   let folder: string;
   let dataDir: string;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), "electra-start-"));
-    dataDir = join(folder, "data");
-    const corpusDir = join(folder, "text");
-    mkdirSync(corpusDir);
-    const lines = Array.from(
-      { length: 120 },
-      (_, i) => `hound ${i % 7} chased hare ${i % 5} over hill ${i % 3} .`,
-    );
-    writeFileSync(join(corpusDir, "a.txt"), `${lines.join("\n")}\n`);
-    const vocabFile = join(dataDir, "vocab.txt");
-    await buildVocabulary({ corpusDir, outputFile: vocabFile, vocabSize: 60 });
-    const outputDir = join(dataDir, "pretrain_tfrecords");
-    await buildDataset({ corpusDir, vocabFile, outputDir, maxSeqLength: 16, numShards: 1 });
+    dataDir = await makeHuntingData(folder, 120);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   afterEach(() => vi.unstubAllEnvs());
