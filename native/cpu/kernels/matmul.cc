@@ -67,10 +67,17 @@ struct Right {
   int64_t step;
 };
 
+/// A column of cache lines, `step` apart, that a tile brings into the second-level cache on the way, one at each step
+/// (only where A is transposed and a vector is a line).
+struct Ahead {
+  const float* data;
+  int64_t step;
+};
+
 /// c[kRows, kPanel] = (add ? c : 0) + A · B.
 template <int kRows, bool kTransposed>
 __attribute__((noinline)) void tile(int64_t depth, const float* a, int64_t a_step, const float* b,
-                                    int64_t b_step, bool add, float* c, int64_t ldc) {
+                                    int64_t b_step, bool add, float* c, int64_t ldc, Ahead ahead) {
   vn sum[kRows][2];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
@@ -84,6 +91,10 @@ __attribute__((noinline)) void tile(int64_t depth, const float* a, int64_t a_ste
       __builtin_prefetch(b + kAhead * b_step);
       if (kPanel > kLine) __builtin_prefetch(b + kAhead * b_step + kPanel - 1);
       if (kTransposed) __builtin_prefetch(a + kAhead * a_step);
+      if (kWide && kTransposed) {
+        __builtin_prefetch(ahead.data, 0, 2);
+        ahead.data += ahead.step;
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < kRows; ++i) {
         const vn x = a[kTransposed ? i : i * a_step] - vn{};
@@ -109,7 +120,7 @@ __attribute__((noinline)) void tile(int64_t depth, const float* a, int64_t a_ste
 }
 
 using Tile = void (*)(int64_t depth, const float* a, int64_t a_step, const float* b, int64_t b_step, bool add,
-                      float* c, int64_t ldc);
+                      float* c, int64_t ldc, Ahead ahead);
 template <bool kTransposed, int... kHeights>
 Tile tile_of(int64_t rows, std::integer_sequence<int, kHeights...>) {
   static constexpr Tile tiles[] = {tile<kHeights + 1, kTransposed>...};
@@ -118,13 +129,13 @@ Tile tile_of(int64_t rows, std::integer_sequence<int, kHeights...>) {
 
 /// A tile of fewer columns than a panel has: whole in memory of its own, then copied.
 void narrow_tile(Tile run, int64_t rows, int64_t cols, int64_t depth, const float* a, int64_t a_step,
-                 const float* b, int64_t b_step, bool add, float* c, int64_t ldc) {
+                 const float* b, int64_t b_step, bool add, float* c, int64_t ldc, Ahead ahead) {
   alignas(64) float whole[kTileRows * kPanel] = {};
   if (add) {
     for (int64_t i = 0; i < rows; ++i)
       std::memcpy(whole + i * kPanel, c + i * ldc, static_cast<size_t>(cols) * sizeof(float));
   }
-  run(depth, a, a_step, b, b_step, add, whole, kPanel);
+  run(depth, a, a_step, b, b_step, add, whole, kPanel, ahead);
   for (int64_t i = 0; i < rows; ++i)
     std::memcpy(c + i * ldc, whole + i * kPanel, static_cast<size_t>(cols) * sizeof(float));
 }
@@ -143,9 +154,15 @@ struct Strips {
   int64_t first(int64_t strip) const { return strip * (rows / count) + minimum(strip, rows % count); }
 };
 
+/// What the next block of the depth will read in place, if A is transposed: its rows of both factors begin here.
+struct Next {
+  const float* a = nullptr;
+  const float* b = nullptr;
+};
+
 /// C[rows, cols] = (add ? C : 0) + A · B for a block. `copies`: room for a block of A.
 void multiply_block(int64_t rows, int64_t cols, int64_t depth, const Left& a, const Right& b, bool add,
-                    float* c, int64_t ldc, float* copies) {
+                    float* c, int64_t ldc, float* copies, const Next& next = {}) {
   const Strips strips(rows);
   const int64_t panels = ceil_div(cols, kPanel);
   const auto run = [&](int64_t strip, int64_t panel, const float* left, int64_t left_step) {
@@ -155,10 +172,17 @@ void multiply_block(int64_t rows, int64_t cols, int64_t depth, const Left& a, co
     const int64_t width = minimum(kPanel, cols - panel * kPanel);
     const float* right = b.data + panel * b.panel;
     float* out = c + first * ldc + panel * kPanel;
+    // Each tile's share: one column of lines, of B first, because the next block's first strip wants all of it.
+    const int64_t share = strip * panels + panel;
+    Ahead ahead{right, 0};
+    if (next.b != nullptr && share < ceil_div(cols, kLine))
+      ahead = Ahead{next.b + share * kLine, b.step};
+    else if (next.a != nullptr && share - ceil_div(cols, kLine) < ceil_div(rows, kLine))
+      ahead = Ahead{next.a + (share - ceil_div(cols, kLine)) * kLine, a.step};
     if (width == kPanel)
-      kernel(depth, left, left_step, right, b.step, add, out, ldc);
+      kernel(depth, left, left_step, right, b.step, add, out, ldc, ahead);
     else
-      narrow_tile(kernel, height, width, depth, left, left_step, right, b.step, add, out, ldc);
+      narrow_tile(kernel, height, width, depth, left, left_step, right, b.step, add, out, ldc, ahead);
   };
   // Rows 2 kB or a multiple apart share two sets of the first-level cache.
   const bool copy = a.step % 512 == 0 && panels > 2 && !(kWide && a.transposed);
@@ -309,7 +333,13 @@ void matmul(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
         const int64_t rows = minimum(kBlockRows, m - row);
         float* out = c + row * ldc + column;
         const Left left{transpose_a ? a + start * lda + row : a + row * lda + start, lda, transpose_a};
-        if (whole > 0) multiply_block(rows, whole, depth, left, Right{block, kPanel, ldb}, add, out, ldc, copies);
+        Next next;
+        if (kWide && transpose_a && start + depth < k) {
+          next.a = left.data + depth * lda;
+          next.b = block + depth * ldb;
+        }
+        if (whole > 0)
+          multiply_block(rows, whole, depth, left, Right{block, kPanel, ldb}, add, out, ldc, copies, next);
         if (whole < cols)
           multiply_block(rows, cols - whole, depth, left, Right{packed, depth * kPanel, kPanel}, add, out + whole,
                          ldc, copies);
