@@ -85,6 +85,34 @@ async function readText(path: string): Promise<Uint8Array> {
   return path.endsWith(".gz") ? gunzipSync(stored) : stored;
 }
 
+/**
+ * Text, one sentence a line, with an empty line wherever a document is to end: the first holds `sizes[0]` sentences, the next
+ * `sizes[1]`, and so on in turn. An empty line of the text itself ends a document early.
+ */
+export function cutDocuments(text: string, sizes: readonly number[]): string {
+  const lines: string[] = [];
+  let documents = 0;
+  let sentences = 0;
+  const end = () => {
+    if (sentences === 0) return;
+    lines.push("");
+    documents++;
+    sentences = 0;
+  };
+  for (const line of text.split("\n")) {
+    const sentence = line.trim();
+    if (sentence === "") {
+      end();
+      continue;
+    }
+    lines.push(sentence);
+    sentences++;
+    if (sentences === sizes[documents % sizes.length]) end();
+  }
+  end();
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+}
+
 async function prepareRecords(
   files: readonly string[],
   dataDir: string,
@@ -95,7 +123,8 @@ async function prepareRecords(
   await mkdir(corpusDir, { recursive: true });
   for (const path of files) {
     const name = `${basename(dirname(path))}-${basename(path).replace(/\.gz$/, "")}`;
-    await writeFile(join(corpusDir, name), await readText(path));
+    const text = new TextDecoder().decode(await readText(path));
+    await writeFile(join(corpusDir, name), cutDocuments(text, corpus.documentSentences));
   }
   const abort = signal === undefined ? {} : { signal };
   const vocabFile = join(dataDir, "vocab.txt");

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { answerBaseline, constantBaseline } from "../../../src/bench/finetuning-baselines.js";
+import { cutDocuments } from "../../../src/bench/finetuning-table-data.js";
 import {
   type FinetuningTableReport,
   formatFinetuningTable,
@@ -15,6 +16,14 @@ async function baselineOf(files: Readonly<Record<string, string>>, name: string)
 
 const sst = (rows: readonly (readonly [string, number])[]) =>
   ["sentence\tlabel", ...rows.map((row) => row.join("\t"))].join("\n");
+
+describe("text cut into documents", () => {
+  it("gives each document its sentences in turn, and ends one where the text does", () => {
+    expect(cutDocuments("a\nb\nc\nd\ne\nf", [1, 2])).toBe("a\n\nb\nc\n\nd\n\ne\nf\n\n");
+    expect(cutDocuments("a\n \n\nb\n\nc\r\nd\n", [1, 2])).toBe("a\n\nb\n\nc\n\nd\n\n");
+    expect(cutDocuments("\n\n", [1])).toBe("");
+  });
+});
 
 describe("what labels alone give", () => {
   it("is the most frequent class of the training data, on the dev data", async () => {
