@@ -44,7 +44,7 @@ const network = { num_hidden_layers: 4, num_attention_heads: 16 };
  * What an encoder has to find first is that a word's neighbours say something of it, and that takes the longer the more places there
  * are to look at. On examples of 128 tokens, with the usual initializer range and a rate of 1e-3, the masked LM stood at a loss of 5.5
  * (unigram 6.7, left bigram 4.9) from step 1,200 to 6,000, and so it was a worse start than a random one. On single sentences, about 30
- * tokens each, with weights of the scale 1 / sqrt(width) and half the rate, it leaves that height after 500 steps of as many tokens and
+ * tokens each, with weights of the scale 1 / sqrt(width) and half the rate, it leaves that height after 600 steps of as many tokens and
  * is at 4.2 after 1,800. A few documents of several sentences are there for the later positions and the second segment, which the
  * tasks with pairs need.
  */
