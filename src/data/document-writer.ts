@@ -215,11 +215,12 @@ export class DocumentWriter {
     counts.sentences++;
     counts.tokens += length;
     counts.overlongTokens += Math.max(0, length - (this.#options.maxSeqLength - 2));
+    const unknownId = this.#unknownId;
+    let unknown = 0;
     for (let index = 0; index < length; index++) {
-      if (ids[index] === this.#unknownId) {
-        counts.unknownTokens++;
-      }
+      if (ids[index] === unknownId) unknown++;
     }
+    counts.unknownTokens += unknown;
     this.#target.addSentence(ids, length);
   }
 

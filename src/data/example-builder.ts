@@ -16,7 +16,10 @@ export interface ExampleBuilderOptions {
 
 /** One example, without padding. */
 export interface BuiltExample {
-  /** `[CLS] first [SEP]`, followed by `second [SEP]` when there is a second segment; 3 to `L` ids. */
+  /**
+   * `[CLS] first [SEP]`, followed by `second [SEP]` when there is a second segment; 3 to `L` ids. The builder's own memory: the
+   * next example overwrites it.
+   */
   readonly inputIds: Int32Array;
   /** Leading positions with segment id 0. */
   readonly firstSegmentLength: number;
@@ -36,6 +39,7 @@ const oneSegment = 100_000;
  */
 export class ExampleBuilder {
   readonly #options: ExampleBuilderOptions;
+  readonly #example: Int32Array;
   /** Ids of the gathered sentences, one after the other, and where each of them ends. */
   #ids = new Int32Array(1024);
   #ends: number[] = [];
@@ -51,6 +55,7 @@ export class ExampleBuilder {
       );
     }
     this.#options = options;
+    this.#example = new Int32Array(options.maxSeqLength);
     this.#targetLength = options.targetLength ?? options.maxSeqLength;
   }
 
@@ -122,7 +127,8 @@ export class ExampleBuilder {
     firstLength = Math.min(firstLength, maxSeqLength - 2);
     secondLength = Math.min(secondLength, Math.max(0, maxSeqLength - firstLength - 3));
 
-    const inputIds = new Int32Array(firstLength + 2 + (secondLength > 0 ? secondLength + 1 : 0));
+    // Arrays of this size cost more than all else that is done here.
+    const inputIds = this.#example.subarray(0, firstLength + 2 + (secondLength > 0 ? secondLength + 1 : 0));
     inputIds[0] = clsId;
     this.#copyIds(first, firstLength, inputIds, 1);
     inputIds[firstLength + 1] = sepId;

@@ -6,6 +6,9 @@ import { recordOverhead } from "./tfrecord-writer.js";
 /** Bytes that a whole set may hold back before they are written. */
 const bufferBudget = 16 * 2 ** 20;
 
+/** Bytes that a file may hold back: more would not make writing cheaper, only fill memory that is new to the process. */
+const mostPending = 256 * 2 ** 10;
+
 /** One finished file of records. */
 export interface ShardSummary {
   readonly path: string;
@@ -37,8 +40,8 @@ interface Shard {
 
 /**
  * A set of record files that is filled round robin: record `n` goes to file `n mod count`. No file stays open (a thousand
- * files are more than many systems allow at once): records are gathered in memory, at most 16 MiB for the whole set, and
- * appended.
+ * files are more than many systems allow at once): records are gathered in memory, at most 256 KiB a file and 16 MiB for the
+ * whole set, and appended.
  */
 export class ShardSet {
   readonly #shards: readonly Shard[];
@@ -52,7 +55,10 @@ export class ShardSet {
    * @throws ElectraError `ERR_ELECTRA_FILE`
    */
   constructor(paths: readonly string[], saved?: ShardSetState) {
-    this.#flushBytes = Math.max(4096, Math.floor(bufferBudget / Math.max(1, paths.length)));
+    this.#flushBytes = Math.min(
+      mostPending,
+      Math.max(4096, Math.floor(bufferBudget / Math.max(1, paths.length))),
+    );
     this.#next = saved?.next ?? 0;
     this.#shards = paths.map((path, index) => {
       const [bytes, records, lengthsCrc] = saved?.shards[index] ?? [0, 0, 0];

@@ -16,9 +16,11 @@ function tokenize(line: string): number[] {
   return Array.from({ length: count! }, (_, index) => first! + index);
 }
 
-/** Feeds a line of text; a blank one ends the document. */
-const feed = (builder: ExampleBuilder, line: string): BuiltExample | undefined =>
-  line === "" ? builder.endDocument() : builder.addSentence(tokenize(line));
+/** Feeds a line of text; a blank one ends the document. The example is a copy: the builder uses its memory again. */
+function feed(builder: ExampleBuilder, line: string): BuiltExample | undefined {
+  const example = line === "" ? builder.endDocument() : builder.addSentence(tokenize(line));
+  return example && { ...example, inputIds: example.inputIds.slice() };
+}
 
 function build(lines: readonly string[], draws: readonly RecordedDraw[], maxSeqLength = 16) {
   const random = new RecordedRandomSource(draws);
