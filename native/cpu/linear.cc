@@ -16,12 +16,15 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Rows and columns of a task, from the shape alone. Row blocks of 128 tokens keep a product's result in the
 /// second-level cache; with few tokens, smaller blocks and columns in parts leave enough tasks for many
-/// threads.
+/// threads. Blocks are of equal height, and as low as 32 rows before columns are cut: a worker that keeps its
+/// rows from layer to layer finds them in its own cache. Below 64 tokens, where a block would take as long as
+/// its weight takes to arrive, there is one.
 struct Cut {
   int64_t rows, cols, row_blocks, col_blocks;
 
   Cut(int64_t tokens, int64_t width) {
-    rows = tokens >= 1024 ? 128 : tokens >= 256 ? 64 : std::max<int64_t>(1, std::min<int64_t>(tokens, 128));
+    row_blocks = tokens >= 1024 ? ceil_div(tokens, 128) : tokens >= 256 ? ceil_div(tokens, 64) : tokens / 32;
+    rows = std::max<int64_t>(1, ceil_div(tokens, std::max<int64_t>(1, row_blocks)));
     row_blocks = ceil_div(tokens, rows);
     cols = std::max<int64_t>(1, width);
     while (row_blocks * ceil_div(width, cols) < 16 && cols > 128) cols = ceil_div(cols, 128) * 64;

@@ -52,47 +52,83 @@ constexpr uint64_t kRemaining = 0xffffffffu;
 
 }  // namespace
 
-/// The heart is one word: the number of the call (high half) and how many of its tasks nobody has taken (low
-/// half). A task is taken by decrementing it with compare-and-swap, so a worker that was descheduled and
-/// comes back late can never take a task of another call by mistake. Body and count are read after that: the
-/// call cannot end before the task that was taken has been finished, so they are the right ones.
+/// The tasks of a call are dealt out in as many equal stretches as there are workers, one each; a worker that is
+/// done with its own takes from the others'. So the same worker meets the same rows of a batch in one operator
+/// after the other, and finds in its caches what it wrote there: cores that do not share a last-level cache pay
+/// dearly for each other's lines.
+///
+/// The heart is a word for each stretch: the number of the call (high half) and how many of its tasks nobody has
+/// taken (low half). A task is taken by decrementing it with compare-and-swap, so a worker that was descheduled
+/// and comes back late can never take a task of another call by mistake. Body and borders are read after that:
+/// the call cannot end before the task that was taken has been finished, so they are the right ones.
 struct ThreadPool::State {
+  struct alignas(64) Stretch {
+    std::atomic<uint64_t> ticket{0};
+    int64_t end = 0;  ///< the task behind the last one
+  };
+
   std::vector<std::thread> workers;
-  std::atomic<uint64_t> ticket{0};
+  std::unique_ptr<Stretch[]> stretches;
+  int count = 1;      // of stretches, and of workers with the caller
+  uint64_t call = 0;  // its lower 32 bits stand in the tickets
+  std::atomic<int64_t> untaken{0};  // tasks of all stretches
   std::atomic<int64_t> unfinished{0};
   std::atomic<bool> failed{false};
   std::atomic<bool> stop{false};
   std::atomic<int> sleeping{0};  // workers that want a notification
   std::atomic<bool> caller_sleeps{false};
   const std::function<void(int64_t, int)>* body = nullptr;
-  int64_t tasks = 0;
   std::exception_ptr error;
   std::mutex mutex;
   std::condition_variable wake_workers;
   std::condition_variable wake_caller;
 
-  bool work_waits() const { return (ticket.load() & kRemaining) != 0; }
+  bool work_waits() const { return untaken.load() > 0; }
 
-  /// Runs tasks until none is left to take.
-  void work(int worker) {
-    uint64_t seen = ticket.load();
+  /// Deals out the tasks of a new call.
+  void deal(int64_t tasks) {
+    ++call;
+    unfinished.store(tasks);
+    untaken.store(tasks);
+    for (int w = 0; w < count; ++w) {
+      const int64_t first = tasks * w / count, end = tasks * (w + 1) / count;
+      stretches[w].end = end;
+      stretches[w].ticket.store((call << 32) | static_cast<uint64_t>(end - first));
+    }
+  }
+
+  /// Takes a task of a stretch; −1 if none is left.
+  int64_t take(Stretch& stretch) {
+    uint64_t seen = stretch.ticket.load();
     while ((seen & kRemaining) != 0) {
-      if (!ticket.compare_exchange_weak(seen, seen - 1)) continue;
-      const int64_t task = tasks - static_cast<int64_t>(seen & kRemaining);
-      if (!failed.load(std::memory_order_relaxed)) {
-        try {
-          (*body)(task, worker);
-        } catch (...) {
-          const std::lock_guard<std::mutex> lock(mutex);
-          if (!error) error = std::current_exception();
-          failed.store(true);
-        }
+      if (!stretch.ticket.compare_exchange_weak(seen, seen - 1)) continue;
+      untaken.fetch_sub(1);
+      return stretch.end - static_cast<int64_t>(seen & kRemaining);
+    }
+    return -1;
+  }
+
+  /// Runs tasks until none is left to take, its own first.
+  void work(int worker) {
+    for (int i = 0; i < count; ++i) {
+      Stretch& stretch = stretches[(worker + i) % count];
+      for (int64_t task = take(stretch); task >= 0; task = take(stretch)) run_task(task, worker);
+    }
+  }
+
+  void run_task(int64_t task, int worker) {
+    if (!failed.load(std::memory_order_relaxed)) {
+      try {
+        (*body)(task, worker);
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (!error) error = std::current_exception();
+        failed.store(true);
       }
-      if (unfinished.fetch_sub(1) == 1 && caller_sleeps.load()) {
-        { const std::lock_guard<std::mutex> lock(mutex); }
-        wake_caller.notify_one();
-      }
-      seen = ticket.load();
+    }
+    if (unfinished.fetch_sub(1) == 1 && caller_sleeps.load()) {
+      { const std::lock_guard<std::mutex> lock(mutex); }
+      wake_caller.notify_one();
     }
   }
 
@@ -116,6 +152,8 @@ ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
     throw EngineError("ERR_ELECTRA_THREADS", "the number of threads must lie between 1 and 1024, not %d",
                       threads);
   State* state = state_.get();
+  state->count = threads;
+  state->stretches = std::make_unique<State::Stretch[]>(static_cast<size_t>(threads));
 #if defined(__linux__) || defined(__APPLE__)
   // Signals belong to the host program's threads.
   sigset_t all, before;
@@ -165,11 +203,9 @@ void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
     throw EngineError("ERR_ELECTRA_SHAPE", "%lld tasks in one call of the thread pool",
                       static_cast<long long>(tasks));
   s.body = &body;
-  s.tasks = tasks;
   s.error = nullptr;
   s.failed.store(false);
-  s.unfinished.store(tasks);
-  s.ticket.store((((s.ticket.load() >> 32) + 1) << 32) | static_cast<uint64_t>(tasks));
+  s.deal(tasks);
   if (s.sleeping.load() > 0) {
     { const std::lock_guard<std::mutex> lock(s.mutex); }
     s.wake_workers.notify_all();

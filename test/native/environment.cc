@@ -1,10 +1,14 @@
 #include "environment.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <limits>
+#include <string>
+#include <thread>
+#include <vector>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -213,6 +217,39 @@ std::string check_pool_restores_mode_after_error() {
 }
 #endif
 
+std::string check_pool_deals_stretches() {
+  cpu::ThreadPool pool(2);
+  std::atomic<int> begun{0}, waiting{0};
+  int turn[4] = {}, worker_of[4] = {};
+  pool.run(4, [&](int64_t task, int worker) {
+    turn[task] = begun.fetch_add(1);
+    worker_of[task] = worker;
+    if (task % 2 != 0) return;
+    waiting.fetch_add(1);
+    while (waiting.load() < 2) std::this_thread::yield();  // the first of both stretches, at the same time
+  });
+  const bool first = turn[0] < 2 && turn[2] < 2;
+  return first && worker_of[0] == 0 && worker_of[2] == 1 ? "" : "a worker does not begin with its own stretch";
+}
+
+std::string check_pool_shares_what_is_left() {
+  cpu::ThreadPool pool(4);
+  for (const int64_t tasks : {2, 3, 4, 7, 40, 41, 1000}) {
+    std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
+    std::atomic<int64_t> others{0};
+    pool.run(tasks, [&](int64_t task, int) {
+      runs[static_cast<size_t>(task)].fetch_add(1);
+      if (task > 0)
+        others.fetch_add(1);
+      else
+        while (others.load() < tasks - 1) std::this_thread::yield();  // its worker does nothing else
+    });
+    for (const std::atomic<int>& count : runs)
+      if (count.load() != 1) return "of " + std::to_string(tasks) + " tasks one did not run once";
+  }
+  return "";
+}
+
 std::string check_shape_error() {
   const auto device = cpu("auto", 1);
   Capacity capacity;
@@ -254,6 +291,8 @@ std::vector<EnvironmentCheck> environment_checks() {
       {"tanh GELU within 3 ulp of its parts",
        [] { return check_activation(Activation::kGeluTanh, 9, gelu_tanh, gelu_tolerance); }},
       {"exp and log, through log(1 + exp(d))", check_log_sum_exp},
+      {"every worker of the pool begins with a stretch of its own", check_pool_deals_stretches},
+      {"the pool's workers finish the stretch of one that is held up", check_pool_shares_what_is_left},
       {"a wrong shape throws ERR_ELECTRA_SHAPE", check_shape_error},
       {"an unknown instruction set throws", check_unknown_choice},
   };
