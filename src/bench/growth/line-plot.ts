@@ -29,6 +29,7 @@ export function plotSvg(plots: readonly Plot[], columns = 2): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11">`,
+    `<title>${escaped(plots.map(({ title }) => title).join(", "))}</title>`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     ...cells,
     "</svg>",
@@ -104,6 +105,9 @@ function fixed(value: number): string {
 }
 
 function text(x: number, y: number, content: string, anchor: "start" | "middle" | "end", more = ""): string {
-  const escaped = content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-  return `<text x="${fixed(x)}" y="${fixed(y)}" text-anchor="${anchor}" ${more}>${escaped}</text>`;
+  return `<text x="${fixed(x)}" y="${fixed(y)}" text-anchor="${anchor}" ${more}>${escaped(content)}</text>`;
+}
+
+function escaped(content: string): string {
+  return content.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }

@@ -54,7 +54,8 @@ describe("a plot", () => {
     // Logarithmic across: 256 lies in the middle of 128 and 512. Linear upward from 0.
     expect(circles[1]![0]).toBeCloseTo((circles[0]![0]! + circles[2]![0]!) / 2, 6);
     expect(circles[0]![1]).toBeCloseTo((circles[1]![1]! + circles[2]![1]!) / 2, 6);
-    expect(svg).toContain("length &amp; cost");
+    expect(svg).toContain(">length &amp; cost</text>");
+    expect(svg).toContain("<title>length &amp; cost</title>");
   });
 
   it("bears one point, and none", () => {
