@@ -108,9 +108,10 @@ struct ThreadPool::State {
     return -1;
   }
 
-  /// Runs tasks until none is left to take, its own first.
+  /// Runs tasks until none is left to take, its own first. With many workers a look at all stretches costs as
+  /// much as a small task, so there is none once nothing is left.
   void work(int worker) {
-    for (int i = 0; i < count; ++i) {
+    for (int i = 0; i < count && work_waits(); ++i) {
       Stretch& stretch = stretches[(worker + i) % count];
       for (int64_t task = take(stretch); task >= 0; task = take(stretch)) run_task(task, worker);
     }
