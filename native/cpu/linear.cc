@@ -23,8 +23,8 @@ struct Cut {
   int64_t rows, cols, row_blocks, col_blocks;
 
   Cut(int64_t tokens, int64_t width) {
-    row_blocks = tokens >= 1024 ? ceil_div(tokens, 128) : tokens >= 256 ? ceil_div(tokens, 64) : tokens / 32;
-    rows = std::max<int64_t>(1, ceil_div(tokens, std::max<int64_t>(1, row_blocks)));
+    const int64_t blocks = tokens >= 256 ? ceil_div(tokens, tokens >= 1024 ? 128 : 64) : tokens / 32;
+    rows = std::max<int64_t>(1, ceil_div(tokens, std::max<int64_t>(1, blocks)));
     row_blocks = ceil_div(tokens, rows);
     cols = std::max<int64_t>(1, width);
     while (row_blocks * ceil_div(width, cols) < 16 && cols > 128) cols = ceil_div(cols, 128) * 64;

@@ -69,8 +69,8 @@ struct ThreadPool::State {
 
   std::vector<std::thread> workers;
   std::unique_ptr<Stretch[]> stretches;
-  int count = 1;      // of stretches, and of workers with the caller
-  uint64_t call = 0;  // its lower 32 bits stand in the tickets
+  int count = 1;                    // of stretches, and of workers with the caller
+  uint64_t call = 0;                // its lower 32 bits stand in the tickets
   std::atomic<int64_t> untaken{0};  // tasks of all stretches
   std::atomic<int64_t> unfinished{0};
   std::atomic<bool> failed{false};

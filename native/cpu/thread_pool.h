@@ -7,10 +7,11 @@
 
 namespace electra::cpu {
 
-/// Runs `body(task, worker)` for task = 0 … tasks − 1. Worker w of n begins with the w-th n-th of them, in order, and goes
-/// on with what others have left of theirs: neighbouring tasks should belong to neighbouring rows. So which
-/// worker runs a task depends on timing; a task may therefore write only what no other task of the call writes,
-/// and the number and the borders of tasks must depend on shapes only, never on the number of workers.
+/// Runs `body(task, worker)` for task = 0 … tasks − 1. Each worker begins with a stretch of its own, worker 0 with
+/// the first, and goes on with what others have left of theirs: neighbouring tasks should belong to
+/// neighbouring rows. Which worker runs a task depends on timing; a task may therefore write only what no other
+/// task of the call writes, and the number and the borders of tasks must depend on shapes only, never on the
+/// number of workers.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);

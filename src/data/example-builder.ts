@@ -127,7 +127,7 @@ export class ExampleBuilder {
     firstLength = Math.min(firstLength, maxSeqLength - 2);
     secondLength = Math.min(secondLength, Math.max(0, maxSeqLength - firstLength - 3));
 
-    // Arrays of this size cost more than all else that is done here.
+    // To make an array of this size costs about as much as all else that is done here.
     const inputIds = this.#example.subarray(0, firstLength + 2 + (secondLength > 0 ? secondLength + 1 : 0));
     inputIds[0] = clsId;
     this.#copyIds(first, firstLength, inputIds, 1);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -217,6 +218,17 @@ std::string check_pool_restores_mode_after_error() {
 }
 #endif
 
+/// Gives other threads way until `ready`; false if it does not come true.
+template <typename Ready>
+bool wait_for(const Ready& ready) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!ready()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
 std::string check_pool_deals_stretches() {
   cpu::ThreadPool pool(2);
   std::atomic<int> begun{0}, waiting{0};
@@ -226,7 +238,7 @@ std::string check_pool_deals_stretches() {
     worker_of[task] = worker;
     if (task % 2 != 0) return;
     waiting.fetch_add(1);
-    while (waiting.load() < 2) std::this_thread::yield();  // the first of both stretches, at the same time
+    wait_for([&] { return waiting.load() == 2; });  // the first of both stretches, at the same time
   });
   const bool first = turn[0] < 2 && turn[2] < 2;
   return first && worker_of[0] == 0 && worker_of[2] == 1 ? "" : "a worker does not begin with its own stretch";
@@ -237,13 +249,15 @@ std::string check_pool_shares_what_is_left() {
   for (const int64_t tasks : {2, 3, 4, 7, 40, 41, 1000}) {
     std::vector<std::atomic<int>> runs(static_cast<size_t>(tasks));
     std::atomic<int64_t> others{0};
+    bool shared = true;
     pool.run(tasks, [&](int64_t task, int) {
       runs[static_cast<size_t>(task)].fetch_add(1);
       if (task > 0)
         others.fetch_add(1);
-      else
-        while (others.load() < tasks - 1) std::this_thread::yield();  // its worker does nothing else
+      else  // its worker does nothing else
+        shared = wait_for([&] { return others.load() == tasks - 1; });
     });
+    if (!shared) return "nobody takes what a worker has left of " + std::to_string(tasks) + " tasks";
     for (const std::atomic<int>& count : runs)
       if (count.load() != 1) return "of " + std::to_string(tasks) + " tasks one did not run once";
   }
